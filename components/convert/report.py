@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from edgeline.artifacts import host_operations, outcomes, transformed
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.host_operations import HostOperations
@@ -15,10 +17,11 @@ from edgeline.formats.operators import OperatorKind
 from edgeline.reports import report, requirements
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.figure import Figure
 
     from edgeline.components.convert.built import Built
+
+ROUNDING = 1e-5  # as of verify: a difference up to it is that of float32 through a network
 
 
 def write(
@@ -116,14 +119,25 @@ def _contract(contract: Signature) -> Markup:
 
 
 def _difference(metadata: Mapping[str, Any]) -> tuple[Markup, str]:
-    rows = [[name, d["max"], d["mean"]] for name, d in sorted(metadata["difference"].items())]
+    found = sorted(metadata["difference"].items(), key=lambda each: (-each[1]["max"], each[0]))
+    rows = [[name, d["max"], d["mean"]] for name, d in found if d["max"] > ROUNDING]
+    alike = [[name, d["max"], d["mean"]] for name, d in found if d["max"] <= ROUNDING]
     taken = metadata["representative"]
     split = f" of split {taken['split']}" if taken["split"] else ""
     note = (
         f"On {report.number(taken['rows'])} representative rows{split}, "
         "both models run on the same raw rows."
     )
-    return report.table(["output", "largest", "mean"], rows), note
+    head, parts = ["output", "largest", "mean"], []
+    if rows:
+        parts.append(report.table(head, rows))
+    if alike:
+        told = f"{report.number(len(alike))} that differ by rounding alone"
+        fold = Markup("<details><summary>{}</summary>{}</details>")
+        parts.append(
+            fold.format(told, report.table(head, alike)) if rows else report.table(head, alike)
+        )
+    return Markup("").join(parts), note + " The largest difference first."
 
 
 def _operators(operators: Sequence[OperatorKind]) -> Markup:

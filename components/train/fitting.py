@@ -20,6 +20,7 @@ from edgeline.components.train import dataset, optimising
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.dataset import RowWeights
 from edgeline.components.train.optimising import Optimisation
+from edgeline.components.train.steps import StepTimes, watched
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
 
@@ -61,12 +62,13 @@ class FittingState:
     """How far a training has come: what a checkpoint holds beside the weights.
 
     `history` has one list a metric, one value an epoch. `best` is the epoch (from 1)
-    with the smallest `val_loss`.
+    with the smallest `val_loss`. `by_step` are the points of `steps.watched`.
     """
 
     epoch: int = 0
     best: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
+    by_step: list[list[float]] = field(default_factory=list)
 
 
 def fit(
@@ -77,6 +79,7 @@ def fit(
     checkpoints: Path,
     weights: ClassWeights | None = None,
     on_epoch: Callable[[FittingState], None] | None = None,
+    times: StepTimes | None = None,
 ) -> tuple[keras.Model, FittingState]:
     """Train the user's model, from the last checkpoint where there is one.
 
@@ -88,6 +91,7 @@ def fit(
         checkpoints: a folder of this very training; it may outlive a kill.
         weights: how much a row of each class counts in the loss.
         on_epoch: told after each epoch; what it raises ends the training.
+        times: what the steps take is put in.
 
     Returns:
         The trained Keras model, with the best weights where `patience` is set, and the
@@ -128,6 +132,7 @@ def fit(
         # many steps in one call of the graph: the Python between them costs more than they do;
         # Keras rounds up to whole calls, so they divide the last epoch too
         model.steps_per_execution = math.gcd(steps_per_epoch, how.steps, 50)
+    times = times or StepTimes()
     state = _last(checkpoints)
     if state.epoch > optimised:
         model = wrap(model)
@@ -135,8 +140,13 @@ def fit(
     while state.epoch < epochs and not _stalled(state, how.patience):
         if state.epoch == optimised:
             model = wrap(model)
-        calls = optimising.callbacks(how.optimisation) if state.epoch >= optimised else []
-        steps = min(steps_per_epoch, how.steps - state.epoch * steps_per_epoch)
+        calls: list[Any] = []
+        if state.epoch >= optimised:
+            calls += optimising.callbacks(how.optimisation)
+        done = state.epoch * steps_per_epoch
+        steps = min(steps_per_epoch, how.steps - done)
+        if not optimising.is_legacy(model):
+            calls.append(watched(state.by_step, done, times))
         columns = [*features, label]
         logs = _fit_epoch(
             model, transformed, columns, how, state.epoch, steps, calls, weights, row_weights

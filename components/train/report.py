@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,8 +26,13 @@ def write_report(
     metadata: Mapping[str, Any],
     how: Fitting,
     weights: ClassWeights | None = None,
+    seconds: float | None = None,
 ) -> None:
-    """Write the HTML report of a finished training."""
+    """Write the HTML report of a finished training.
+
+    Args:
+        seconds: that a step took, the median; None where that is not known.
+    """
     optimisation = vars(how.optimisation) if how.optimisation.kind else {}
     kept = "As Keras estimates them in each epoch; the numbers above are of the model that is kept"
     kept += f", of epoch {state.best} with the smallest val_loss." if how.patience else "."
@@ -36,6 +42,7 @@ def write_report(
         [
             report.Fact("epochs", str(state.epoch)),
             report.Fact("steps", report.number(how.steps)),
+            *([report.Fact("time per step, median", _duration(seconds))] if seconds else []),
             report.Fact("parameters", report.number(metadata["parameters"])),
             *(
                 report.Fact(name, report.number(value))
@@ -48,6 +55,7 @@ def write_report(
             *_noted(metadata.get("notes", ())),
             *_weighted(weights),
             report.Section("Curves by epoch", _curves(state), kept),
+            *_by_step(state),
             report.Section(
                 "Given",
                 report.table(
@@ -93,6 +101,45 @@ def _weighted(weights: ClassWeights | None) -> list[report.Section]:
         "is kept where patience is set, and all metrics do without it."
     )
     return [report.Section("Class weights", report.table(["class", "rows", "weight"], rows), note)]
+
+
+def _by_step(state: FittingState) -> list[report.Section]:
+    """The loss within epochs, and the learning rate where it changes."""
+    if len(state.by_step) < 2:
+        return []
+    from matplotlib.figure import Figure
+
+    steps, losses, rates = zip(*state.by_step, strict=True)
+    changes = max(rates) > min(rates)
+    drawing = Figure(figsize=(8, 3), layout="constrained")
+    panels = drawing.subplots(1, 1 + changes, squeeze=False)[0]
+    panels[0].plot(steps, losses, color=report.BLUE, linewidth=0.8, alpha=0.45)
+    panels[0].plot(steps, _smooth(losses), color=report.BLUE, label="smoothed")
+    panels[0].set_title("loss")
+    panels[0].legend(frameon=False)
+    if changes:
+        panels[1].plot(steps, rates, color=report.ORANGE)
+        panels[1].set_title("learning rate")
+    for axes in panels:
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    note = "Of the training, each point the mean of the steps since the one before."
+    if not changes and math.isfinite(rates[0]):
+        note += f" The learning rate is {report.number(rates[0])} throughout."
+    return [report.Section("Curves by step", report.figure(drawing), note)]
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """An exponential mean over about a tenth of the values."""
+    share, found = 2 / (len(values) / 10 + 2), [values[0]]
+    for value in values[1:]:
+        found.append(found[-1] + share * (value - found[-1]))
+    return found
+
+
+def _duration(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _layers(network: keras.Model) -> Markup:

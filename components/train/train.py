@@ -19,6 +19,7 @@ from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, FittingState, discard, fit, taken
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
+from edgeline.components.train.steps import StepTimes
 from edgeline.components.transform.saved_graph import SavedGraph, check_label, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
@@ -94,7 +95,8 @@ def train(
         check_label(how.label, [column.name for column in columns])
         label = next(column for column in columns if column.name == how.label)
         weights = class_weights.of(how.class_weights, transformed, how.train_split, label, labels)
-        network, state = fit(module, transformed, given, how, checkpoints, weights, on_epoch)
+        times = StepTimes()
+        network, state = fit(module, transformed, given, how, checkpoints, weights, on_epoch, times)
         judged = judge(network, transformed, task, how)
         asked = taken(network, [column for column in columns if column.name != how.label])
         warnings = list(leakage.warnings(transformed, how.train_split, asked, label, task))
@@ -127,7 +129,9 @@ def train(
             if warnings:
                 draft.metadata["warnings"] = warnings
                 print("\n".join(warnings), flush=True)
-        write_report(training_report_path, network, state, draft.metadata, how, weights)
+        write_report(
+            training_report_path, network, state, draft.metadata, how, weights, times.median
+        )
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
 

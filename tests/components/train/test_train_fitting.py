@@ -322,3 +322,22 @@ def test_a_training_block_is_shuffled_by_its_seed_alone(folder):
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
     np.testing.assert_array_equal(np.sort(one, axis=0), np.sort(given, axis=0))
+
+
+def test_the_loss_is_known_by_step_and_its_mean_is_the_epoch_s(run):
+    """Of 12 steps in epochs of 4, of which each call of the graph makes two."""
+    _, state = run(batch_size=20)
+    assert [step for step, *_ in state.by_step] == [2, 4, 6, 8, 10, 12]
+    losses = [loss for _, loss, _ in state.by_step]
+    means = [(first + second) / 2 for first, second in zip(losses[::2], losses[1::2], strict=True)]
+    assert means == pytest.approx(state.history["loss"], rel=1e-4)
+    assert [rate for *_, rate in state.by_step] == pytest.approx([0.01] * 6)
+
+
+def test_many_steps_become_few_points_of_the_same_mean():
+    from edgeline.components.train import steps
+
+    points = [[place + 1.0, float(place % 7), 0.1] for place in range(2 * steps.MOST)]
+    found = steps._halved(points)
+    assert len(found) == steps.MOST and found[-1][0] == 2 * steps.MOST
+    assert sum(2 * loss for _, loss, _ in found) == pytest.approx(sum(p[1] for p in points))

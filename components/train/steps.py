@@ -1,0 +1,71 @@
+"""How a training goes within its epochs: loss and learning rate by step, and the time of a step.
+
+What is watched is what the training has at hand anyway: after each call of its graph, which makes
+up to 50 steps. A network of tf_keras is not watched, since its graph is left after every step.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+MOST = 400  # points; of twice as many two neighbours become one
+
+
+@dataclass
+class StepTimes:
+    """Seconds of a step in each call of the graph; of this process alone, as no checkpoint may
+    depend on the clock."""
+
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float | None:
+        """None where nothing but the first call was seen, in which the graph was made."""
+        ordered = sorted(self.seconds)
+        return ordered[len(ordered) // 2] if ordered else None
+
+
+def watched(points: list[list[float]], done: int, times: StepTimes) -> keras.callbacks.Callback:
+    """A callback for one epoch.
+
+    Args:
+        points: step, mean loss of the steps since the point before, and learning rate; new ones
+            are put at the end.
+        done: steps of the epochs before.
+        times: what the epoch's steps took is put in.
+    """
+    import keras
+
+    class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+            self.steps, self.total, self.last = 0, 0.0, 0.0
+
+        def on_train_batch_end(self, _: int, logs: Any = None) -> None:
+            now, size = time.perf_counter(), int(self.model.steps_per_execution)
+            if self.last and len(times.seconds) < 2 * MOST:
+                times.seconds.append((now - self.last) / size)
+            self.last = now
+            self.steps += size
+            total = float(logs["loss"]) * self.steps  # Keras tells the mean since the epoch began
+            rate = getattr(self.model.optimizer, "learning_rate", float("nan"))
+            points.append([done + self.steps, (total - self.total) / size, float(rate)])
+            self.total = total
+            if len(points) >= 2 * MOST:
+                points[:] = _halved(points)
+
+    return Watch()
+
+
+def _halved(points: list[list[float]]) -> list[list[float]]:
+    """Each two neighbours as one, the loss by their steps."""
+    found, before = [], 0.0
+    for (first, loss, _), (step, other, rate) in zip(points[::2], points[1::2], strict=False):
+        whole = (loss * (first - before) + other * (step - first)) / (step - before)
+        found.append([step, whole, rate])
+        before = step
+    return found + points[len(points) // 2 * 2 :]
