@@ -108,3 +108,16 @@ def test_unseen_categories_beyond_what_is_usual():
     # of an id, whose values are always new, nothing is said
     ids = Categories({f"id{i}": 1 for i in range(200)}, others=800, singles=1000, missing=0)
     assert judge(ids, Live(np.append(np.zeros(200, int), 1000), 0), LIMITS)["drifting"] == []
+
+
+def test_histograms_are_shares_over_the_groups_of_the_index():
+    column = numbers(np.arange(1000) / 10)
+    found = drift.histogram(column, live(column, np.full(50, 95.0)))
+    assert len(found["up_to"]) == 9 and found["up_to"] == sorted(found["up_to"])
+    assert found["up_to"][0] == pytest.approx(10, abs=1)
+    assert found["reference"] == pytest.approx([0.1] * 10, abs=0.02)
+    assert found["live"] == [0] * 9 + [1]
+    words = Categories({"a": 6, "b": 3}, 1, 1, 0)
+    found = drift.histogram(words, Live(np.array([0, 1, 3]), 0))
+    assert found == {"values": ["a", "b"], "reference": [0.6, 0.3, 0.1], "live": [0, 0.25, 0.75]}
+    assert drift.histogram(words, Live(np.zeros(3, np.int64), 0))["live"] == [0, 0, 0]

@@ -89,6 +89,29 @@ def test_rows_out_of_range_are_on_the_page(start, tmp_path):
     assert "Rows out of range: amount 2." in shown
 
 
+def test_a_recorded_row_can_be_tried(start, tmp_path):
+    made = bundle(tmp_path / "m", MIXED.read_bytes(), recorded=7.0)
+    server = start(made, "--poll=0")
+    status, request, _ = server.ask("GET", "/example/m")
+    assert status == 200
+    assert request == {"instances": [{"amount": [1.0, 2.0], "count": 1, "name": "a"}]}
+    answer = server.ask("POST", "/v1/models/m:predict", request)
+    assert answer[0] == 200
+    assert answer[1]["predictions"][0]["score"] == [pytest.approx(7.0)]
+    shown = browse(server, tmp_path / "profile")
+    assert '<option value="m">m</option>' in shown
+    assert server.ask("GET", "/example/other")[0] == 404
+
+
+def test_a_model_without_recorded_rows_has_none_to_try(start, tmp_path):
+    server = start(bundle(tmp_path / "m", MIXED.read_bytes()), "--poll=0")
+    status, found, _ = server.ask("GET", "/example/m")
+    assert (status, found["error"]) == (
+        404,
+        "Model 'm' has no recorded row that is small enough to show.",
+    )
+
+
 def test_the_data_needs_a_token_where_there_are_some(start, tmp_path):
     scopes = {"reader": ["read"], "camera": ["predict"], "boss": ["admin"]}
     entries = [

@@ -99,6 +99,8 @@ def test_like_training_is_no_drift_and_a_shift_is_named(start, taxi):
     assert "count" not in model["drifting"]
     assert model["inputs"]["name"]["unseen_values"] == ["New Cab"]
     assert "unseen" in model["inputs"]["name"]["drifting"]
+    shares = model["inputs"]["name"]["histogram"]
+    assert shares["reference"][-1] < 0.1 < shares["live"][-1]  # of all other values
     assert (
         server.metric(
             'edgeline_drift_psi{model="taxi",version="3",side="inputs",column="amount.mean"}'

@@ -7,6 +7,7 @@ short in place would otherwise kill the process (SIGBUS) in the middle of a requ
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +32,7 @@ from edgeline.server.models import edgetpu
 from edgeline.server.models.model import Arrays, Description, Instance, check
 
 _MOST_LABELS = 1 << 20  # bytes of a file of class names
+_MOST_EXAMPLE = 1 << 18  # bytes of a file of recorded rows, of which one is kept
 log = logging.getLogger("edgeline.server")
 
 
@@ -76,6 +78,7 @@ def load(
             bundle=bundle,
             reference=_reference(path) if reference.FILE in bundle.files else None,
             ranges=_ranges(path) if ranges.FILE in bundle.files else None,
+            example=_example(path / vectors.FILE) if vectors.FILE in bundle.files else None,
         )
     else:
         description = replace(description, labels=_labels(path))
@@ -231,6 +234,24 @@ def _ranges(folder: Path) -> ranges.Ranges | None:
     except EdgelineError as error:
         log.warning("%s The model is served, but values out of range are not noticed.", error)
         return None
+
+
+def _example(file: Path) -> Mapping[str, object] | None:
+    """The first row of recorded ones, for people who try a request; None where they are large.
+
+    Damage is told when the rows are asked (`_check_answers`).
+    """
+    try:
+        if file.stat().st_size > _MOST_EXAMPLE:
+            return None
+        found = json.loads(file.read_bytes())["inputs"]
+        rows = {name: values[0] for name, values in found.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return {
+        name: row[0] if isinstance(row, list) and len(row) == 1 else row
+        for name, row in rows.items()
+    }
 
 
 def verify(path: Path, digest: str) -> None:

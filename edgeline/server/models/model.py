@@ -41,7 +41,8 @@ class Description:
     the bundle wanted. `reference` is what the model met in training, `ranges` what its features
     may be; None where its bundle says neither.
     `signature` is of whole windows, where a row is one; `asked` is what clients send.
-    `loops` says that some input may keep it running for ever.
+    `example` is a row that verify recorded, as JSON of what a client sends; None where there is
+    none, or it is large. `loops` says that some input may keep it running for ever.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Description:
     bundle: Bundle | None = field(default=None, repr=False)
     reference: Reference | None = field(default=None, repr=False)
     ranges: Ranges | None = field(default=None, repr=False)
+    example: Mapping[str, object] | None = field(default=None, repr=False)
 
     @property
     def not_evaluated(self) -> bool:

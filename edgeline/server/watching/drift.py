@@ -86,6 +86,27 @@ def judge(reference: Column, live: Live, limits: Thresholds) -> dict[str, object
     return found
 
 
+def histogram(reference: Column, live: Live) -> dict[str, object]:
+    """Both as shares over the groups of the index, for people: of numbers `up_to` is the last value
+    of each group but the last, of categories `values` are those that are listed; then all others.
+    """
+    expected = counts_of(reference)
+    found: dict[str, object] = {}
+    if isinstance(reference, Numbers):
+        if not expected.sum():
+            return {}
+        group = _groups(expected)
+        ends = np.flatnonzero(np.diff(group))
+        found["up_to"] = [float(f"{reference.cuts[end]:.4g}") for end in ends]
+        sides = grouped(expected, live.counts)
+    else:
+        found["values"] = list(reference.values)[:_CATEGORIES]
+        sides = ranked(expected, live.counts)
+    for name, counts in zip(("reference", "live"), sides, strict=True):
+        found[name] = np.round(counts / max(counts.sum(), 1), 4).tolist()
+    return found
+
+
 def counts_of(reference: Column) -> BinCounts:
     """A reference's counts in the order of `Live.counts`."""
     if isinstance(reference, Numbers):
@@ -161,11 +182,16 @@ def rate_chance(first: int, of_first: int, second: int, of_second: int) -> float
 
 def grouped(expected: BinCounts, found: BinCounts) -> tuple[BinCounts, BinCounts]:
     """Both histograms over about ten neighbouring groups of bins, equal in the reference."""
-    middle = np.cumsum(expected) - expected / 2
-    group = np.minimum((middle * _GROUPS / expected.sum()).astype(np.int64), _GROUPS - 1)
-    _, group = np.unique(group, return_inverse=True)
+    group = _groups(expected)
     sums = (np.bincount(group, weights=c).astype(np.int64) for c in (expected, found))
     return next(sums), next(sums)
+
+
+def _groups(expected: BinCounts) -> BinCounts:
+    """The group of each bin, from 0 and ascending."""
+    middle = np.cumsum(expected) - expected / 2
+    group = np.minimum((middle * _GROUPS / expected.sum()).astype(np.int64), _GROUPS - 1)
+    return np.unique(group, return_inverse=True)[1].reshape(-1)
 
 
 def ranked(expected: BinCounts, found: BinCounts) -> tuple[BinCounts, BinCounts]:

@@ -31,7 +31,7 @@ from edgeline.artifacts.reference import present as split_missing
 from edgeline.formats.dtypes import Array
 from edgeline.server.metrics import escaped
 from edgeline.server.settings import ServerSettings
-from edgeline.server.watching.drift import Live, Thresholds, counts_of, judge
+from edgeline.server.watching.drift import Live, Thresholds, counts_of, histogram, judge
 
 log = logging.getLogger("edgeline.server")
 SLICES = 12
@@ -139,7 +139,9 @@ class Watch:
         sides: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
         for (side, name), column in self._columns.items():
             tally = tallies[side, name]
-            found = judge(column, Live(tally.counts, tally.missing), self._limits)
+            live = Live(tally.counts, tally.missing)
+            found = judge(column, live, self._limits)
+            found["histogram"] = histogram(column, live)
             if tally.unseen:
                 found["unseen_values"] = [v for v, _ in tally.unseen.most_common(_EXAMPLES)]
             sides[side][name] = found
