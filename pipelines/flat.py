@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from edgeline.errors import UsageError, did_you_mean
 from edgeline.pipelines.parameter import Parameter
 
+_OF_MODULE = """What build_model reads is an object: --set hyperparameters='{"%s": ...}'."""
+ELSEWHERE = {  # what other tools call parameters, and where it is here
+    "epochs": "A training is counted in steps: set steps, and steps_per_epoch where an epoch is "
+    "not one pass over the rows.",
+    **{name: _OF_MODULE % name for name in ("learning_rate", "lr", "units", "dropout", "layers")},
+}
+
 
 @dataclass(frozen=True)
 class ParameterPlace:
@@ -62,7 +69,9 @@ def find(
     known = [each.called for each in parameters.values()]
     inside = [field for each in parameters.values() for field in each.fields]
     hint = did_you_mean(name, [*known, *inside])
-    if not hint.startswith("Did"):
+    if name in ELSEWHERE and "steps" in inside:
+        hint = ELSEWHERE[name]
+    elif not hint.startswith("Did"):
         hint = did_you_mean("", known, "The pipeline has")
     raise UsageError(f"{where}{name}: the pipeline has no such parameter. {hint}")
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -446,3 +447,42 @@ def test_the_parameters_of_ones_own_file_are_listed(edgeline: Edgeline, tmp_path
     assert "Mine [bold]: a test." in told
     assert "steps integer 7 Total number" in told
     assert "steps integer, default 7." in edgeline("submit", "--help", "mine.py")[1]
+
+
+SPEAKS = {("serve",): "it answers until it is ended", ("images", "build"): "Docker speaks"}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_json_for_programs(path: tuple[str, ...]) -> None:
+    flags = [flag for each in COMMANDS[path].params for flag in each.opts]
+    assert ("--json" in flags) != (path in SPEAKS), SPEAKS.get(path)
+
+
+def test_what_a_command_did_is_json_for_programs(edgeline: Edgeline, tmp_path: Path) -> None:
+    def done(line: str) -> dict[str, Any]:
+        code, said = edgeline(*line.split(), "--json")
+        assert code == 0, said
+        found: dict[str, Any] = json.JSONDecoder().raw_decode(said)[0]  # warnings follow it
+        return found
+
+    rows = "".join(f"{n % 9},{n % 5},{'yes' if n % 3 else 'no'}\n" for n in range(60))
+    (tmp_path / "rows.csv").write_text("a,b,label\n" + rows)
+    made = done("init project --data rows.csv")
+    assert (made["folder"], made["label"]) == ("project", "label")
+    assert made["task"] == "binary_classification"
+    assert made["said"][-1].startswith("Created project.")
+    assert done("compile taxi -o taxi.yaml --set destination=s3://bucket/models") == {
+        "file": "taxi.yaml",
+        "said": ["taxi.yaml"],
+    }
+    assert done("repository key key.pem")["file"] == "key.pem"
+    assert len(done("repository key other.pem")["key"]) == 64
+    made = done("repository init updates --keys keys")
+    assert made["live"] is True and made["missing_signatures"] == {}
+    assert done("repository sign updates --key keys")["signed"] == ["timestamp"]
+    assert done("runs prune")["removed"] == []
+    code, said = edgeline("init", "project", "--json")
+    assert (
+        code == USAGE
+        and said == "Error: project exists already: give a new name, or remove it first."
+    )

@@ -42,7 +42,7 @@ STAND_INS = {  # files that stand where others should, whatever they are called
     b"<html": "a page of HTML, such as a login: fetch the file itself",
     b"<?xml": "XML, such as a store's error: fetch the file itself, or give the table as CSV",
 }
-
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 # as TensorFlow, TFX and TFDS call the parts of a data set: x.tfrecord-00000-of-00012, x_tfrecord.gz
 _SHARD = re.compile(r"-\d{5,}-of-\d{5,}$")
 _PART = re.compile(r"(?P<name>.*)-(?P<number>\d{5,})-of-(?P<count>\d{5,})(?P<rest>[-.][^/]*)?")
@@ -74,6 +74,10 @@ def format_of(sources: Sequence[LocatedFile]) -> str:
     kinds: dict[str, LocatedFile] = {}
     for source in sources:
         found = _told_by(PurePosixPath(source.name).name.lower())
+        if source.name.lower().endswith(WORKBOOKS):
+            raise EdgelineError(
+                f"{source.name} is a workbook: save its sheet as CSV, and give that."
+            )
         if not found:
             raise EdgelineError(
                 f"{source.name} has an ending that tells no format: "

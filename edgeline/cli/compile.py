@@ -6,6 +6,7 @@ import click
 
 from edgeline.cli.arguments import new_path, setting
 from edgeline.cli.pipelines import PipelineCommand
+from edgeline.cli.told import Told, telling
 from edgeline.environments import NAMES
 
 
@@ -30,7 +31,9 @@ from edgeline.environments import NAMES
     "schedules with `version: current` read.",
 )
 @setting
+@telling
 def compile_(
+    told: Told,
     pipeline: str,
     output: str | None,
     kubernetes: bool,
@@ -49,7 +52,7 @@ def compile_(
     path = compile_pipeline(
         pipeline, output, kubernetes, namespace, settings, environment or "", current=current
     )
-    click.echo(path)
+    told(str(path), file=str(path))
     if tags := unpinned(path):
         click.echo(
             f"Warning: {', '.join(tags)} without a digest may be another image tomorrow: push the "

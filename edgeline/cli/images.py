@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from edgeline.cli.arguments import as_json, existing, new_file, new_path
+from edgeline.cli.told import Told, telling
 
 
 @click.group()
@@ -64,16 +65,18 @@ def build(
     callback=new_path,
     help="Also write the images as a kustomize Component here.",
 )
-def lock(registry: str | None, output: str | None, kustomization: str | None) -> None:
+@telling
+def lock(told: Told, registry: str | None, output: str | None, kustomization: str | None) -> None:
     """Write the digests of the pushed images to the lock file."""
     from edgeline.images.lock import lock as work
 
     file = work(registry, Path(output) if output else None)
-    click.echo(file)
+    told(str(file), file=str(file))
     if kustomization:
         from edgeline.images.kustomization import write
 
-        click.echo(write(Path(kustomization), file))
+        made = str(write(Path(kustomization), file))
+        told(made, kustomization=made)
 
 
 @images.command("closure")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeline.cli.told import Told, telling
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ TASKS = {  # as people type them
     help="A column of --data that is not a feature. Repeatable.",
 )
 @click.option("--yes", is_flag=True, help="Take what is proposed, and ask nothing.")
+@telling
 def init(
+    told: Told,
     name: str,
     example: str | None,
     data: str | None,
@@ -57,7 +60,8 @@ def init(
     --example nor --yes is given, it asks, with what it would take as the answers.
 
     Examples: wine (a table and a module), pictures (a .tflite model, a Keras model and images),
-    schedules (a file of recurring runs).
+    schedules (a file of recurring runs). With a pipeline that runs as it is: pumps (sensors over
+    time), reviews (text), fraud (a rare class), diabetes (a number), symbols (transfer learning).
     """
     from edgeline.starter import check_new, make_example, make_project, make_project_of
 
@@ -68,10 +72,11 @@ def init(
         raise UsageError("--label, --task and --leave-out are about --data: give it, too.")
     if example:
         make_example(folder, example)
-        click.echo(f"Created {folder}.")
+        then = f" Next: {_next(folder)}" if (folder / "pipeline.py").is_file() else ""
+        told(f"Created {folder}.{then}", folder=str(folder))
         return
     check_new(folder)
-    asks = not data and not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    asks = not (data or yes or told.as_json) and sys.stdin.isatty() and sys.stdout.isatty()
     if asks:
         data = click.prompt(
             "Your data: a file, folder or address (nothing: made-up readings to begin with)",
@@ -84,10 +89,14 @@ def init(
         table = _read(data)
         proposal = _asked(table) if asks else _proposed(table, label, task, leave_out, yes)
         for sentence in proposal.told():
-            click.echo(sentence)
+            told(sentence)
+        told("", label=proposal.label.name, task=proposal.label.task)
         make_project_of(folder, proposal)
-    place = shlex.quote(str(folder))
-    click.echo(f"Created {folder}. Next: cd {place} && edgeline run pipeline.py")
+    told(f"Created {folder}. Next: {_next(folder)}", folder=str(folder))
+
+
+def _next(folder: Path) -> str:
+    return f"cd {shlex.quote(str(folder))} && edgeline run pipeline.py"
 
 
 def _read(data: str) -> ReadTable:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeline.cli.arguments import as_json, existing, new_file, new_folder
+from edgeline.cli.told import Told, telling
 
 if TYPE_CHECKING:
     from edgeline.repository.actions import Outcome
@@ -63,19 +64,22 @@ def repository() -> None:
 
 @repository.command()
 @click.argument("file", callback=new_file)
-def key(file: str) -> None:
+@telling
+def key(told: Told, file: str) -> None:
     """Generate a key pair: FILE, encrypted, and FILE.pub.
 
     The passphrase is read from EDGELINE_KEY_PASSPHRASE or EDGELINE_KEY_PASSPHRASE_FILE.
     """
     from edgeline.repository import keys
 
-    click.echo(f"Generated {file} with key id {keys.generate(Path(file)).keyid}.")
+    made = keys.generate(Path(file)).keyid
+    told(f"Generated {file} with key id {made}.", file=file, key=made)
 
 
 @repository.command("model-key")
 @click.argument("file", callback=new_file)
-def model_key(file: str) -> None:
+@telling
+def model_key(told: Told, file: str) -> None:
     """Generate a key pair for model.sig, the OpenSSF's model signature: FILE and FILE.pub.
 
     It is an ECDSA key, where those of the roles are Ed25519. FILE is encrypted as with `key`.
@@ -83,7 +87,7 @@ def model_key(file: str) -> None:
     from edgeline.repository import keys
 
     keys.generate_model_key(Path(file))
-    click.echo(f"Generated {file}: model_signing verifies with {file}.pub what it signs.")
+    told(f"Generated {file}: model_signing verifies with {file}.pub what it signs.", file=file)
 
 
 @repository.command()
@@ -119,7 +123,9 @@ def model_key(file: str) -> None:
 @click.option(
     "--root", callback=new_file, help="Also write the first root to this file, for the devices."
 )
+@telling
 def init(
+    told: Told,
     repository: str,
     new: str | None,
     role_key: list[tuple[str, str]],
@@ -142,8 +148,8 @@ def init(
         Path(root).parent.mkdir(parents=True, exist_ok=True)
         Path(root).write_bytes(content)
     elif root:
-        click.echo(f"{root} is not written: copy metadata/1.root.json when it is signed.")
-    _say(f"{repository} is created", outcome)
+        told(f"{root} is not written: copy metadata/1.root.json when it is signed.")
+    _say(told, f"{repository} is created", outcome)
 
 
 @repository.command()
@@ -158,7 +164,9 @@ def init(
     metavar="NAME",
     help="Sign it, but let no device take it until it is promoted by this name.",
 )
+@telling
 def add(
+    told: Told,
     repository: str,
     bundle: str,
     signing: tuple[str, ...],
@@ -170,11 +178,12 @@ def add(
     from edgeline.repository import actions
 
     made, outcome = actions.add(repository, bundle, signing, labels, version, candidate)
+    told("", name=made.name, version=made.version)
     if candidate:
-        click.echo(f"{candidate} is a candidate: no device takes it until it is promoted.")
-        _say(f"{made.name} {made.version} is added", outcome, "it can be promoted")
+        told(f"{candidate} is a candidate: no device takes it until it is promoted.")
+        _say(told, f"{made.name} {made.version} is added", outcome, "it can be promoted")
     else:
-        _say(f"{made.name} {made.version} is added", outcome)
+        _say(told, f"{made.name} {made.version} is added", outcome)
 
 
 @repository.command()
@@ -183,14 +192,21 @@ def add(
 @click.argument("candidate")
 @_signing
 @click.option("--label", "labels", multiple=True, help="A label for this version. Repeatable.")
+@telling
 def promote(
-    repository: str, name: str, candidate: str, signing: tuple[str, ...], labels: tuple[str, ...]
+    told: Told,
+    repository: str,
+    name: str,
+    candidate: str,
+    signing: tuple[str, ...],
+    labels: tuple[str, ...],
 ) -> None:
     """Make CANDIDATE the newest version of the bundle NAME: devices serve it at their next poll."""
     from edgeline.repository import actions
 
     made, outcome = actions.promote(repository, name, candidate, signing, labels)
-    _say(f"{candidate} is {made.name} {made.version} now", outcome)
+    told("", name=made.name, version=made.version)
+    _say(told, f"{candidate} is {made.name} {made.version} now", outcome)
 
 
 @repository.command()
@@ -198,14 +214,17 @@ def promote(
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
 @_signing
-def withdraw(repository: str, name: str, version: int, signing: tuple[str, ...]) -> None:
+@telling
+def withdraw(
+    told: Told, repository: str, name: str, version: int, signing: tuple[str, ...]
+) -> None:
     """Withdraw VERSION of the bundle NAME: devices return to the newest remaining version."""
     from edgeline.repository import actions
 
     moved, outcome = actions.withdraw(repository, name, version, signing)
     for label, heir in moved.items():
-        click.echo(f"The label {label} moves to {name} {heir}.")
-    _say(f"{name} {version} is withdrawn", outcome)
+        told(f"The label {label} moves to {name} {heir}.")
+    _say(told, f"{name} {version} is withdrawn", outcome)
 
 
 @repository.command()
@@ -217,24 +236,28 @@ def withdraw(repository: str, name: str, version: int, signing: tuple[str, ...])
     help="How many versions of each bundle to keep.",
 )
 @_signing
-def prune(repository: str, keep: int, signing: tuple[str, ...]) -> None:
+@telling
+def prune(told: Told, repository: str, keep: int, signing: tuple[str, ...]) -> None:
     """Unlist old versions: devices see only the newest ones and those with a label."""
     from edgeline.repository import actions
 
     taken, outcome = actions.prune(repository, keep, signing)
     count = sum(map(len, taken.values()))
-    _say(f"{count} version{'s' * (count != 1)} taken off the list", outcome)
+    told("", taken_off={name: list(versions) for name, versions in taken.items()})
+    _say(told, f"{count} version{'s' * (count != 1)} taken off the list", outcome)
 
 
 @repository.command()
 @click.argument("repository")
 @_signing
-def sign(repository: str, signing: tuple[str, ...]) -> None:
+@telling
+def sign(told: Told, repository: str, signing: tuple[str, ...]) -> None:
     """Sign pending metadata, and renew what expires soon; run it by hand or from cron."""
     from edgeline.repository import actions
 
     signed, outcome = actions.sign(repository, signing)
-    _say(f"Signed: {', '.join(signed) or 'nothing'}", outcome)
+    told("", signed=list(signed))
+    _say(told, f"Signed: {', '.join(signed) or 'nothing'}", outcome)
 
 
 @repository.command("rotate-keys")
@@ -244,11 +267,12 @@ def sign(repository: str, signing: tuple[str, ...]) -> None:
 @click.option("--add", "adding", multiple=True, metavar="REFERENCE", help="A key to add.")
 @click.option("--remove", "removing", multiple=True, metavar="KEYID", help="A key to remove.")
 @click.option("--threshold", type=click.IntRange(1), help="How many keys must sign.")
-def rotate_keys(repository: str, role: str, **options: Any) -> None:
+@telling
+def rotate_keys(told: Told, repository: str, role: str, **options: Any) -> None:
     """Change the keys of ROLE: creates the next root, which devices follow automatically."""
     from edgeline.repository import actions
 
-    _say(f"The keys of {role} are changed", actions.rotate_keys(repository, role, **options))
+    _say(told, f"The keys of {role} are changed", actions.rotate_keys(repository, role, **options))
 
 
 @repository.command()
@@ -261,11 +285,12 @@ def status(repository: str, as_json: bool) -> None:
     statuses.show(repository, as_json)
 
 
-def _say(what: str, outcome: Outcome, then: str = "devices will see it") -> None:
+def _say(told: Told, what: str, outcome: Outcome, then: str = "devices will see it") -> None:
+    told("", live=outcome.live, missing_signatures=dict(outcome.missing))
     if outcome.live:
-        click.echo(f"{what}: {then}.")
+        told(f"{what}: {then}.")
         return
     lacks = ", ".join(
         f"{count} signature{'s' * (count > 1)} of {role}" for role, count in outcome.missing.items()
     )
-    click.echo(f"{what}, but waits for {lacks or 'the other roles'}: `edgeline repository sign`.")
+    told(f"{what}, but waits for {lacks or 'the other roles'}: `edgeline repository sign`.")

@@ -21,6 +21,7 @@ from edgeline.cli.run import (
     root_of_runs,
     tracker,
 )
+from edgeline.cli.told import Told, telling
 from edgeline.errors import EdgelineError, UsageError
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ def compare(
 @runs.command("open")
 @click.argument("run", default=LATEST)
 @root_of_runs
-def open_(run: str, root: str) -> None:
+@telling
+def open_(told: Told, run: str, root: str) -> None:
     """Open the page of RUN in a browser, and print its path."""
     import webbrowser
 
@@ -221,7 +223,7 @@ def open_(run: str, root: str) -> None:
 
     found = _named(root, run)
     page = write_page(found.result, found.record)  # of one that was killed, as it ended
-    click.echo(str(page))
+    told(str(page), page=str(page))
     webbrowser.open(page.as_uri())
 
 
@@ -229,7 +231,8 @@ def open_(run: str, root: str) -> None:
 @click.argument("run", default=LATEST)
 @click.argument("task", required=False)
 @root_of_runs
-def logs(run: str, task: str | None, root: str) -> None:
+@telling
+def logs(told: Told, run: str, task: str | None, root: str) -> None:
     """Print what TASK of RUN has printed; by default what its failed tasks have."""
     from edgeline.errors import did_you_mean
 
@@ -247,28 +250,33 @@ def logs(run: str, task: str | None, root: str) -> None:
         if log is None or not log.is_file():
             why = "its result is another run's" if tasks[name].state == "cached" else "it never ran"
             raise EdgelineError(f"Task {name} of run {found.name} has no log: {why}.")
+        text = log.read_text("utf-8", errors="replace")
+        told("", **{name: text})
+        if told.as_json:
+            continue
         if len(names) > 1:
             click.echo(f"== {name}")
-        click.echo(log.read_text("utf-8", errors="replace"), nl=False)
+        click.echo(text, nl=False)
 
 
 @runs.command()
 @click.argument("run", required=False)
 @tracker
 @root_of_runs
-def track(run: str | None, track: str, root: str) -> None:
+@telling
+def track(told: Told, run: str | None, track: str, root: str) -> None:
     """Send RUN to an MLflow tracking server; by default all that a server has not got all of.
 
     RUN can be one that was not tracked when it ran. What the server has already is not sent again.
     """
-    from edgeline.local import telling
+    from edgeline.local import telling as sending
 
     if run is None:
-        count = telling.send_pending(Path(root), track, click.echo)
-        click.echo(f"{count} run{'' if count == 1 else 's'} sent.")
+        count = sending.send_pending(Path(root), track, told)
+        told(f"{count} run{'' if count == 1 else 's'} sent.", sent=count)
         return
-    telling.send_one(_named(root, run), track)
-    click.echo(telling.outcome(_named(root, run).folder))
+    sending.send_one(_named(root, run), track)
+    told(sending.outcome(_named(root, run).folder), sent=1)
 
 
 @runs.command()
@@ -284,7 +292,8 @@ def track(run: str | None, track: str, root: str) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @root_of_runs
-def prune(names: tuple[str, ...], limit: float, dry_run: bool, root: str) -> None:
+@telling
+def prune(told: Told, names: tuple[str, ...], limit: float, dry_run: bool, root: str) -> None:
     """Remove the oldest runs until all take no more than the limit; or the given RUNs.
 
     The latest run of each pipeline stays, and so does one whose results another run has taken, or
@@ -303,13 +312,18 @@ def prune(names: tuple[str, ...], limit: float, dry_run: bool, root: str) -> Non
         pruning.remove(Path(root), planned)
     done = "would be removed" if dry_run else "removed"
     for run, taken in planned.remove:
-        click.echo(f"{done}: {run.name} ({size(taken)})")
+        told(f"{done}: {run.name} ({size(taken)})")
     left = planned.total - planned.freed
     count = len(planned.remove)
-    click.echo(f"{count} run{'' if count == 1 else 's'} {done}, {size(left)} left in {root}.")
+    told(
+        f"{count} run{'' if count == 1 else 's'} {done}, {size(left)} left in {root}.",
+        removed=[] if dry_run else [run.name for run, _ in planned.remove],
+        would_be_removed=[run.name for run, _ in planned.remove] if dry_run else [],
+        bytes_left=left,
+    )
     if not names and left > limit * GB:
         for name, why in planned.stays.items():
-            click.echo(f"stays: {name}, {why}")
+            told(f"stays: {name}, {why}")
 
 
 def _list_there(host: str, namespace: str | None, as_json: bool) -> None:

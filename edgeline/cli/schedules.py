@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeline.cli.arguments import as_json, existing
+from edgeline.cli.told import Told, telling
 from edgeline.errors import EdgelineError
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def diff(file: str, newer: bool, host: str | None, namespace: str | None, as_jso
 @click.argument("file", callback=existing)
 @click.option("--prune", is_flag=True, help="Delete what FILE created and no longer has, too.")
 @_server
-def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> None:
+@telling
+def apply(told: Told, file: str, prune: bool, host: str | None, namespace: str | None) -> None:
     """Create and change recurring runs as in FILE; removed ones stay without --prune.
 
     A schedule whose pipeline or version is not on the server stays as it is there; the others are
@@ -90,7 +92,7 @@ def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> No
     client, changes, declared, not_there = _changes(file, host, namespace)
     names = {schedule.name for schedule in declared.schedules}
     # a second one of a declared schedule is a remnant, not something that was taken out
-    _make(client, [change for change in changes if prune or change.name in names])
+    _make(told, client, [change for change in changes if prune or change.name in names])
     _warn_of_size(client, declared)
     _tell(not_there)
 
@@ -98,11 +100,12 @@ def apply(file: str, prune: bool, host: str | None, namespace: str | None) -> No
 @schedules.command()
 @click.argument("file", callback=existing)
 @_server
-def prune(file: str, host: str | None, namespace: str | None) -> None:
+@telling
+def prune(told: Told, file: str, host: str | None, namespace: str | None) -> None:
     """Delete recurring runs that were created from FILE and are no longer in it."""
     client, changes, declared, _ = _changes(file, host, namespace)
     names = {schedule.name for schedule in declared.schedules}
-    _make(client, [change for change in changes if change.name not in names])
+    _make(told, client, [change for change in changes if change.name not in names])
 
 
 def show(changes: Sequence[Change]) -> None:
@@ -185,9 +188,11 @@ def _tell(not_there: Sequence[NotDeployedError]) -> None:
         raise EdgelineError("\n".join(map(str, not_there)))
 
 
-def _make(client: KfpClient, changes: list[Change]) -> None:
+def _make(told: Told, client: KfpClient, changes: list[Change]) -> None:
     from edgeline.kubeflow.api import asking
     from edgeline.schedules.reconcile import apply as work
 
-    show(changes)
+    if not told.as_json:
+        show(changes)
     asking(lambda: work(client, changes))
+    told("", changes=[asdict(change) for change in changes])

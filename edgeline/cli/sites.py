@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgeline.cli.arguments import existing, new_folder
+from edgeline.cli.told import Told, telling
 
 _form = click.option(
     "--for",
@@ -96,7 +97,9 @@ def site() -> None:
 @_login
 @_accelerator
 @_server
+@telling
 def render(
+    told: Told,
     bundle: str,
     form: str,
     repository: str,
@@ -119,8 +122,8 @@ def render(
     of_kserve = (model_from or "", kserve_version or "", base)
     given = (bundle, form, repository, output, name, namespace, *of_kserve)
     host = Host(port, login, accelerator, server)
-    for path in work(*given, tokens=tokens, host=host):
-        click.echo(path)
+    files = [str(path) for path in work(*given, tokens=tokens, host=host)]
+    told("\n".join(files), files=files)
 
 
 @site.command()
@@ -158,7 +161,9 @@ def render(
     show_default=True,
     help="Seconds until it must be ready.",
 )
+@telling
 def apply(
+    told: Told,
     bundle: str,
     form: str,
     repository: str,
@@ -184,7 +189,7 @@ def apply(
         time_limit=time_limit,
     )
     asked = f"{rows} recorded rows agree" if rows is not None else "no --address, so not asked"
-    click.echo(f"{bundle} is ready in {namespace} ({asked}).")
+    told(f"{bundle} is ready in {namespace} ({asked}).", recorded_rows_asked=rows)
 
 
 @site.command()
@@ -202,7 +207,9 @@ def apply(
 @_login
 @_accelerator
 @_server
+@telling
 def commit(
+    told: Told,
     bundle: str,
     site: str,
     form: str,
@@ -229,15 +236,18 @@ def commit(
 
     of_kserve = (model_from or "", kserve_version or "", base)
     given = (bundle, site, form, repository, name, namespace, *of_kserve)
-    work(*given, tokens=tokens, host=Host(port, login, accelerator, server))
+    with told.printed():
+        work(*given, tokens=tokens, host=Host(port, login, accelerator, server))
 
 
 @site.command()
 @click.argument("bundle", callback=existing)
 @_images
 @_base
-def push(bundle: str, repository: str, base: str) -> None:
+@telling
+def push(told: Told, bundle: str, repository: str, base: str) -> None:
     """Push BUNDLE as an image that sites pull, and print its name with the digest."""
     from edgeline.sites.render import push_image
 
-    click.echo(push_image(bundle, repository, base))
+    image = push_image(bundle, repository, base)
+    told(image, image=image)

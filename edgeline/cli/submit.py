@@ -8,6 +8,7 @@ import click
 
 from edgeline.cli.arguments import setting
 from edgeline.cli.pipelines import PipelineCommand
+from edgeline.cli.told import Told, telling
 
 
 @click.command(cls=PipelineCommand)
@@ -25,7 +26,9 @@ from edgeline.cli.pipelines import PipelineCommand
 @click.option("--shared", is_flag=True, help="Upload to the pipeline that all teams share.")
 @click.option("--wait", is_flag=True, help="Show progress until the run has ended.")
 @setting
+@telling
 def submit(
+    told: Told,
     pipeline: str,
     host: str | None,
     namespace: str | None,
@@ -65,6 +68,6 @@ def submit(
         name=name,
         shared=shared,
     )
-    click.echo(run.id)
+    told(run.id, run=run.id)
     if wait:
         run.wait()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeline.cli.told import Told, telling
+
 if TYPE_CHECKING:
     from edgeline.local.warm.sets import KeptSet
 
@@ -64,25 +66,27 @@ def status(as_json: bool = False) -> None:
 
 
 @warm.command()
-def stop() -> None:
+@telling
+def stop(told: Told) -> None:
     """End the warm processes of this user; those that a run uses end with it."""
     from edgeline.local.warm.for_run import is_supported
     from edgeline.reports.report import size
 
     if not is_supported():
-        click.echo("No warm processes wait.")
+        told("No warm processes wait.", stopped=[], used=[])
         return
     from edgeline.local.warm import sets
 
     memory = {one.name: one.memory for one in sets.kept()}
     ended, used = sets.stop()
     for one in ended:
-        click.echo(f"Stopped process {one.process} ({size(memory.get(one.name, 0))}).")
+        told(f"Stopped process {one.process} ({size(memory.get(one.name, 0))}).")
     for one in used:
         their = "it" if one.runs == 1 else "them"
-        click.echo(f"Process {one.process} is used by {_runs(one.runs)}: it ends with {their}.")
+        told(f"Process {one.process} is used by {_runs(one.runs)}: it ends with {their}.")
     if not (ended or used):
-        click.echo("No warm processes wait.")
+        told("No warm processes wait.")
+    told("", stopped=[one.process for one in ended], used=[one.process for one in used])
 
 
 def _told(one: KeptSet) -> dict[str, Any]:

@@ -118,6 +118,9 @@ def propose(
 def no_label_is_named(table: ReadTable) -> EdgelineError:
     """Which columns could be a label, or why none can."""
     possible = label.possible_labels(table.columns, table.rows)
+    for name, seen in table.columns.items():
+        if label.is_called_so(name) and name not in possible:
+            label.label_of(name, seen, table.rows)  # says why it is none
     if not possible:
         raise EdgelineError(_none_possible(table))
     shown = [f"{name} ({_kind(found)})" for name, found in [*possible.items()][:8]]
