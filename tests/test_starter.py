@@ -27,7 +27,7 @@ from click.testing import CliRunner
 from edgeline.cli.main import cli
 from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.starter import make_example, make_project, make_project_of
+from edgeline.starter import PROBLEMS, make_example, make_project, make_project_of
 from edgeline.starter.facts import read_table
 from edgeline.starter.own_data import propose
 
@@ -390,3 +390,21 @@ def test_the_pipeline_compiles_with_data_beside_it(project, monkeypatch, tmp_pat
     assert parameters["data"]["defaultValue"] == f"{folder}data.csv"
     assert parameters["module"]["defaultValue"] == f"{folder}module.py"
     assert not [name for name, entry in parameters.items() if "defaultValue" not in entry]
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_ready_made_problem_compiles_and_its_data_are_the_same_each_time(tmp_path, name):
+    for place in ("one", "two"):
+        make_example(tmp_path / place, name)
+    one, two = (
+        {
+            str(file.relative_to(tmp_path / place)): file.read_bytes()
+            for file in (tmp_path / place).rglob("*")
+            if file.is_file()
+        }
+        for place in ("one", "two")
+    )
+    assert one == two and {"pipeline.py", "module.py"} < one.keys()
+    assert 10_000 < sum(map(len, one.values())) < 400_000
+    compiled = compile_pipeline(str(tmp_path / "one" / "pipeline.py"), str(tmp_path / "p.yaml"))
+    assert Path(compiled).is_file()

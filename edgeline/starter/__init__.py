@@ -17,7 +17,14 @@ from edgeline.starter.readings import write_readings
 if TYPE_CHECKING:
     from edgeline.starter.own_data import ProposedProject
 
-EXAMPLES = ("wine", "pictures", "schedules")
+PROBLEMS = (
+    "pumps",
+    "reviews",
+    "fraud",
+    "diabetes",
+    "symbols",
+)  # with a pipeline that runs as it is
+EXAMPLES = ("wine", "pictures", "schedules", *PROBLEMS)
 PICTURES = 100
 
 
@@ -81,7 +88,8 @@ def make_example(folder: Path, name: str) -> None:
     """Make a folder with the files of an example.
 
     `wine` is a table and a module, `pictures` a Keras and a LiteRT model with a folder of images
-    for each class, `schedules` a file of recurring runs.
+    for each class, `schedules` a file of recurring runs. PROBLEMS are projects: data, `module.py`
+    and `pipeline.py`.
 
     Args:
         folder: a folder that does not exist yet, in one that does or can be made.
@@ -100,6 +108,10 @@ def make_example(folder: Path, name: str) -> None:
                 (made / file.name).write_bytes(file.read_bytes())
         if name == "pictures":
             _write_pictures(made / "pictures")
+        if name in PROBLEMS:
+            from edgeline.starter import problems
+
+            problems.DATA.get(name, lambda _: None)(made)
 
     _make(folder, fill)
 
