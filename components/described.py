@@ -129,5 +129,11 @@ def _descriptions(face: Any) -> dict[str, str]:
             "each_candidate": "What a loop over the candidates goes through.",
             "has_candidates": "Whether there is any; of the kind candidates always.",
         }
+        planned |= {
+            "each_site": "Every site that runs a bundle for LiteRT, once, with all its settings.",
+            "has_sites": "Whether there is any such site.",
+            "each_edgetpu_site": "Every site with an Edge TPU, likewise.",
+            "site_target": "edgetpu where there is such a site; else empty.",
+        }
         said |= {key: (planned | fields | together | tried)[key] for key in returned}
     return {key: " ".join(text.split()) for key, text in said.items()}

@@ -11,6 +11,7 @@ from edgeline.components.settings.fields import fields_of
 from edgeline.components.settings.objects import FORMS
 from edgeline.pipelines.reading import fields
 from edgeline.pipelines.specialise import Channels
+from edgeline.sites.settings import DEFAULTS as SITE
 
 
 def delivery(form: Channels, settings: Any) -> dict[str, Any]:
@@ -39,9 +40,10 @@ def publish_and_serve(
     settings: Any,
     after: tuple[Any, ...] = (),
     title: str = "publish the bundle",
+    target: Any = None,
     **bundle: Any,
 ) -> None:
-    """Publish a bundle; then deploy it to each site.
+    """Publish a bundle; then deploy it to each site that runs such a one.
 
     Not an If around the loop alone: one that is decided after the last task has ended leaves the
     run's state open in KFP 2.17.
@@ -50,6 +52,7 @@ def publish_and_serve(
         settings: the task of `Channels.settings`, which knows the sites.
         after: tasks that publish waits for.
         title: what the task of publish is shown as.
+        target: what the bundle was compiled for, in a loop over targets; None: it is for LiteRT.
         **bundle: arguments of `publish`.
     """
 
@@ -57,18 +60,18 @@ def publish_and_serve(
         task = publish(**bundle)
         return task.set_display_name(title).after(*after)
 
-    with dsl.If(settings.outputs["has_sites"] == False, name="if there is no site"):  # noqa: E712
+    sites, has_none = "each_site", settings.outputs["has_sites"] == False  # noqa: E712
+    if target is not None:
+        sites, has_none = "each_edgetpu_site", settings.outputs["site_target"] != target
+    with dsl.If(has_none, name="if there is no site"):
         published()
     with dsl.Else(name="if there are sites"):
         task = published()
-        with dsl.ParallelFor(settings.outputs["each_site"], name="for each site") as place:
+        with dsl.ParallelFor(settings.outputs[sites], name="for each site") as place:
+            place.port.channel_type = "Integer"  # kfp takes each field of an item for a text
             serve(
                 bundle=task.outputs["bundle"],
                 site=place.site,
-                form=place.form,
-                modelcar_base=place.modelcar_base,
-                model_from=place.model_from,
-                kserve_version=place.kserve_version,
-                tokens=place.tokens,
                 models_repository=settings.outputs["models_repository"],
+                **{name: getattr(place, name) for name in SITE},
             ).set_display_name("deploy to the site")

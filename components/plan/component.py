@@ -23,9 +23,9 @@ def plan(
 
     Args:
         targets: What to compile for, as the compile component takes it.
-        sites: Where to deploy, each an object with `site`, `form`, `tokens` and, for KServe,
-            `model_from`, `modelcar_base` and `kserve_version`, as the serve component takes them;
-            without `form` it is kustomize.
+        sites: Where to deploy, each an object with `site` and perhaps `form`, `tokens`,
+            `model_from`, `modelcar_base`, `kserve_version`, `port`, `login`, `accelerator` and
+            `server`, as the serve component takes them.
         models_repository: Where models' images are pushed; needed for sites.
         destination: Where publish will publish. In a cluster a relative path is refused: it would
             be on a pod's own disk, and gone with the pod.
@@ -33,7 +33,7 @@ def plan(
     Returns:
         each_target: Every target, once.
         has_targets: Whether there are any.
-        each_site: Every site, once, with its form and what KServe is told.
+        each_site: Every site, once, with all of these fields.
         has_sites: Whether there are any.
     """
     from typing import NamedTuple

@@ -7,29 +7,33 @@ loop would give the same artifact, which KFP does not take twice in one task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgeline.components.compile import target as targets_
 from edgeline.errors import EdgelineError
-from edgeline.sites import base as bases
-from edgeline.sites import tokens
+from edgeline.sites import checks
 from edgeline.sites.address import Cluster, parse
-from edgeline.sites.kserve import STORE, is_store, source_of
-from edgeline.sites.render import FORMS, ON_DEVICES, check_in_cluster
+from edgeline.sites.checks import LITERT, bundle_target
+from edgeline.sites.kserve import STORE, is_store
+from edgeline.sites.settings import DEFAULTS, SiteSettings
 from edgeline.stores.destinations import check, refuse_relative, refuse_unidentified
-
-FORM, BASE = "kustomize", "modelcar_base"
-OF_KSERVE = (BASE, "model_from", "kserve_version")  # for the form kserve
-HOW = (*OF_KSERVE, "tokens")  # what else a site says of how it is deployed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to loop over: names of targets, and sites with `site`, `form` and HOW."""
+    """What to loop over: names of targets, and sites.
+
+    Attributes:
+        sites: each an object with `site`, its address, and all fields of `SiteSettings`.
+    """
 
     targets: list[str]
-    sites: list[dict[str, str]]
+    sites: list[dict[str, Any]]
+
+    def sites_of(self, target: str) -> list[dict[str, Any]]:
+        """The sites that run the bundle of a target."""
+        return [each for each in self.sites if bundle_target(_settings(each)) == target]
 
 
 def plan(
@@ -42,7 +46,7 @@ def plan(
 
     Args:
         targets: names of `compile`'s targets, edgeline's own or another package's.
-        sites: objects with `site` and perhaps `form` and HOW, as `serve` takes them.
+        sites: objects with `site` and perhaps fields of `SiteSettings`.
         models_repository: where models' images are pushed.
         destination: where publish will publish; empty: not looked at.
 
@@ -68,11 +72,31 @@ def plan(
     return Plan(list(dict.fromkeys(targets)), _once(found))
 
 
-def _once(found: list[dict[str, str]]) -> list[dict[str, str]]:
-    once: dict[tuple[str, str], dict[str, str]] = {}
+def check_made(planned: Plan) -> None:
+    """Refuse sites whose bundle the pipeline does not make.
+
+    Raises:
+        EdgelineError: a site runs the bundle of a target that is not among the targets.
+    """
+    for each in planned.sites:
+        target = bundle_target(_settings(each))
+        if target not in (LITERT, *planned.targets):
+            raise EdgelineError(
+                f"sites: {each['site']} has the accelerator {each['accelerator']}, which runs what "
+                f"was compiled for {target} alone, and targets has no {target}: add it there (of "
+                "the pipelines with targets), or leave the site out."
+            )
+
+
+def _settings(entry: Mapping[str, Any]) -> SiteSettings:
+    return SiteSettings(**{name: entry[name] for name in DEFAULTS})
+
+
+def _once(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    once: dict[tuple[str, str], dict[str, Any]] = {}
     for number, entry in enumerate(found, 1):
         first = once.setdefault((entry["site"], entry["form"]), entry)
-        if differ := [name for name in HOW if first[name] != entry[name]]:
+        if differ := [name for name in entry if first[name] != entry[name]]:
             raise EdgelineError(
                 f"sites, entry {number}: {entry['site']} as {entry['form']} is there before, with "
                 f"another {' and '.join(differ)}: leave one of them out."
@@ -80,37 +104,23 @@ def _once(found: list[dict[str, str]]) -> list[dict[str, str]]:
     return list(once.values())
 
 
-def _site(number: int, entry: object, destination: str) -> dict[str, str]:
+def _site(number: int, entry: object, destination: str) -> dict[str, Any]:
     where = f"sites, entry {number}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("site"), str):
         raise EdgelineError(
             f'{where}: {entry!r} is not an object with a site, such as {{"site": '
             '"cluster://NAMESPACE", "form": "kustomize"}.'
         )
-    if unknown := sorted(map(str, entry.keys() - {"site", "form", *HOW})):
-        names = f"site, form, {', '.join(HOW[:-1])} and {HOW[-1]}"
-        raise EdgelineError(f"{where} has {unknown[0]!r}, but takes {names} alone.")
-    form = entry.get("form", FORM)
-    if not isinstance(form, str) or form not in FORMS:
-        raise EdgelineError(f"{where}: form is {form!r}, but must be one of {', '.join(FORMS)}.")
-    given: dict[str, str] = {}
-    for name in HOW:
-        given[name] = entry.get(name, "")
-        if not isinstance(given[name], str):
-            raise EdgelineError(f"{where}: {name} is {given[name]!r}, but must be a text.")
-    base = given[BASE]
     try:
-        if isinstance(parse(entry["site"]), Cluster):
-            check_in_cluster(form)
-        tokens.of(given["tokens"], form not in ON_DEVICES)
-        source = source_of(form, given["model_from"], given["kserve_version"], base)
-        if base:
-            bases.check(base)
+        place = parse(entry["site"])
+        settings = checks.parse({key: x for key, x in entry.items() if key != "site"})
+        if isinstance(place, Cluster):
+            checks.check_in_cluster(settings.form)
     except EdgelineError as error:
         raise EdgelineError(f"{where}: {error}") from None
-    if source == STORE and destination and not is_store(destination):
+    if checks.model_source(settings) == STORE and destination and not is_store(destination):
         raise EdgelineError(
             f"{where}: KServe fetches no model from {destination}: give a destination in a bucket, "
             "or another model_from."
         )
-    return {"site": entry["site"], "form": form, **given}
+    return {"site": entry["site"], **asdict(settings)}

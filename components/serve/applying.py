@@ -5,15 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeline.artifacts import bundle as bundles
 from edgeline.components.serve import cluster, installed, prediction, waiting
 from edgeline.formats import plain_yaml
+from edgeline.sites.checks import check, check_in_cluster, model_source
 from edgeline.sites.kserve import FORM, STORE
-from edgeline.sites.render import FORMS, check_in_cluster, push_image, render
+from edgeline.sites.render import push_image, render
+from edgeline.sites.settings import SiteSettings
 from edgeline.stores.store import local_copy
 
 if TYPE_CHECKING:
@@ -22,29 +24,23 @@ if TYPE_CHECKING:
 
 def apply(
     bundle: str,
-    form: str,
+    settings: SiteSettings,
     repository: str,
     name: str = "",
     namespace: str = "edgeline",
-    model_from: str = "",
-    kserve_version: str = "",
-    base: str = "",
     adopt: bool = False,
     address: str = "",
     time_limit: float = 900,
-    tokens: str = "",
 ) -> int | None:
     """Push a bundle's image, apply its objects and wait until they are ready.
 
     Args:
         bundle: its folder, or its s3:// or minio:// address.
-        form: kustomize or kserve; this, `repository`, `name`, `namespace`, `model_from` and `base`
-            are as `render` takes them.
-        kserve_version: the version of KServe; by default what the cluster says.
+        settings: how; the form is kustomize or kserve, and KServe's version by default what the
+            cluster says. `repository`, `name` and `namespace` are as `render` takes them.
         adopt: whether objects that somebody else has made are taken over. What they held goes.
         address: where the deployed server answers from here; empty: it is not asked.
         time_limit: seconds until it must answer.
-        tokens: who may call, as `render` takes it.
 
     Returns:
         how many recorded rows were compared; None where the server was not asked.
@@ -53,21 +49,21 @@ def apply(
         EdgelineError: an argument is unfit, the registry or the cluster refuses, it is not ready in
             time, or it answers otherwise than the bundle records.
     """
-    if form in FORMS:
-        check_in_cluster(form)
+    check(settings)
+    check_in_cluster(settings.form)
     end = time.monotonic() + time_limit
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
-        place = (bundle, form, repository, temporary, name, namespace)
-        make = partial(render, *place, model_from=model_from, base=base, tokens=tokens)
-        files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        place = (repository, temporary, name, namespace)
+        files = render(bundle, settings, *place)  # what cannot be is refused before all else
         if address:
-            prediction.check_token(tokens, folder)
+            prediction.check_token(settings.tokens, folder)
         client = cluster.connect()
-        if form == FORM:
-            files = make(kserve_version=installed.kserve_version(client, kserve_version))
+        if settings.form == FORM:
+            version = installed.kserve_version(client, settings.kserve_version)
+            files = render(bundle, replace(settings, kserve_version=version), *place)
         manifest = bundles.read(folder)
-        if model_from != STORE:
-            print(f"{push_image(str(folder), repository, base)} is pushed.")
+        if model_source(settings) != STORE:
+            print(f"{push_image(str(folder), repository, settings.modelcar_base)} is pushed.")
         to_cluster(client, files, end - time.monotonic(), adopt)
         return prediction.wait(address, folder, manifest, end) if address else None
 

@@ -13,8 +13,10 @@ from edgeline.artifacts.bundle import Bundle
 from edgeline.components.serve import git, proposing
 from edgeline.errors import UsageError
 from edgeline.sites.address import GitFolder, parse
+from edgeline.sites.checks import model_source
 from edgeline.sites.kserve import STORE
-from edgeline.sites.render import Host, push_image, render
+from edgeline.sites.render import push_image, render
+from edgeline.sites.settings import SiteSettings
 from edgeline.stores.store import local_copy
 
 
@@ -35,22 +37,17 @@ class Committed:
 def commit(
     bundle: str,
     site: str,
-    form: str,
+    settings: SiteSettings,
     repository: str,
     name: str = "",
     namespace: str = "edgeline",
-    model_from: str = "",
-    kserve_version: str = "",
-    base: str = "",
-    tokens: str = "",
-    host: Host | None = None,
 ) -> Committed:
     """Push a bundle's image, and commit a site's files or propose them.
 
     Args:
         bundle: its folder, or its s3:// or minio:// address.
-        site: a folder of a Git repository, as `edgeline.sites.address.parse` takes it; `form` and
-            all others are as `render` takes them.
+        site: a folder of a Git repository, as `edgeline.sites.address.parse` takes it; all others
+            are as `render` takes them.
 
     Raises:
         EdgelineError: an argument is unfit, or the registry or the repository refuses.
@@ -61,17 +58,10 @@ def commit(
             f"{site} is not a Git repository: `edgeline site apply` deploys to a cluster."
         )
     with tempfile.TemporaryDirectory() as temporary, local_copy(bundle) as folder:
-        files = render(
-            *(bundle, form, repository, temporary, name, namespace),
-            model_from=model_from,
-            kserve_version=kserve_version,
-            base=base,
-            tokens=tokens,
-            host=host,
-        )
+        files = render(bundle, settings, repository, temporary, name, namespace)
         manifest = bundles.read(folder)
-        if model_from != STORE:
-            print(f"{push_image(str(folder), repository, base)} is pushed.")
+        if model_source(settings) != STORE:
+            print(f"{push_image(str(folder), repository, settings.modelcar_base)} is pushed.")
         return to_git(files, place, name or manifest.name, manifest)
 
 

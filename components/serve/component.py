@@ -23,6 +23,10 @@ def serve(
     kserve_version: str = "",
     time_limit: int = 900,
     tokens: str = "",
+    port: int = 8080,
+    login: str = "",
+    accelerator: str = "",
+    server: str = "",
 ) -> NamedTuple("Served", [("model", str), ("commit", str)]):
     """Deploy a published bundle by digest, wait until it is ready, and check its answers.
 
@@ -52,6 +56,12 @@ def serve(
         time_limit: Seconds until it must answer.
         tokens: Who may call: a Secret with tokens.json (empty: edge-server-tokens), or a file on
             the devices (empty: /etc/edgeline/tokens.json); none for everybody who gets there.
+        port: On a single device: where it answers, for the device alone.
+        login: On a single device: the folder there with Docker's config.json, for a private
+            registry; in a cluster it is the Secret NAME-registry.
+        accelerator: What the server is given: coral-usb, coral-pcie (for a bundle of the target
+            edgetpu), nvidia, or a device below /dev; empty: none.
+        server: A server image of your own, by digest; empty: edgeline's.
 
     Returns:
         model: The bundle's image by digest; from the store it names the content and is not pushed.
@@ -76,6 +86,10 @@ def serve(
         kserve_version=kserve_version,
         time_limit=time_limit,
         tokens=tokens,
+        port=port,
+        login=login,
+        accelerator=accelerator,
+        server=server,
     )
     record(deployment, done.metadata, "version", "form")
     made = [("model", str), ("commit", str)]

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from email.message import Message
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -62,6 +63,8 @@ class Forge:
         is_ours: whether one is of these two branches (base, own) of the repository itself: a fork
             may have a branch of any name.
         needs: what a token has to be allowed.
+        place: what to know of where the server is, said where nothing is found; with a space before
+            it.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Forge:
     method: str
     is_ours: Callable[[Any, str, str], bool]
     needs: str
+    place: str = ""
 
 
 class _TakenError(Exception):
@@ -206,6 +210,7 @@ _GITLAB = Forge(
     method="PUT",
     is_ours=_of_gitlab,
     needs="the scope `api` and the role Developer",
+    place=" A GitLab that is installed below a path of its host is not supported.",
 )
 FORGES = {"github": _GITHUB, "gitlab": _GITLAB, "gitea": _GITEA}
 
@@ -288,11 +293,10 @@ def _refusal(
             f"{forge.name} refuses the token in {git.TOKEN} for {place.repository} ({said}): it is "
             f"wrong or has expired. Give one with {forge.needs}."
         )
-    if status == 429 or (status == 403 and headers.get("X-RateLimit-Remaining") == "0"):
-        wait = headers.get("Retry-After") or headers.get("X-RateLimit-Reset") or "a time"
+    if status == 429 or (status == 403 and _is_limit(said, headers)):
         return EdgelineError(
-            f"{forge.name} takes no more requests with the token in {git.TOKEN} for now ({said}; "
-            f"Retry-After or the reset: {wait}): run it again then."
+            f"{forge.name} takes no more requests with the token in {git.TOKEN} for now ({said}): "
+            f"run it again {_when(headers)}."
         )
     if status == 403:
         return EdgelineError(
@@ -303,6 +307,7 @@ def _refusal(
         return EdgelineError(
             f"{forge.name} has no repository {place.repository} that the token in {git.TOKEN} may "
             f"see ({said}): is the address right, and does the token have {forge.needs}?"
+            f"{forge.place}"
         )
     if status == 409 or (status == 422 and "already exists" in said):
         return _TakenError(said)
@@ -311,8 +316,26 @@ def _refusal(
     return EdgelineError(f"{place.repository} refuses the pull request ({status}: {said}).")
 
 
+def _is_limit(said: str, headers: Message) -> bool:
+    """Whether a 403 is one of GitHub's limits: of its secondary ones the text alone is certain."""
+    none_left = headers.get("X-RateLimit-Remaining") == "0"
+    return none_left or "Retry-After" in headers or "rate limit" in said.lower()
+
+
+def _when(headers: Message) -> str:
+    after, reset = headers.get("Retry-After", ""), headers.get("X-RateLimit-Reset", "")
+    if after.isdecimal():
+        return f"in {after} seconds"
+    if headers.get("X-RateLimit-Remaining") == "0" and reset.isdecimal():
+        return f"after {datetime.fromtimestamp(int(reset), timezone.utc):%H:%M} UTC"
+    return "in some minutes"
+
+
 def _said(answer: bytes) -> str:
-    """What a server gives as its reason, on one line."""
+    """What a server gives as its reason, on one line.
+
+    GitLab says of a field what is wrong with it: `{"message": {"title": ["is too long"]}}`.
+    """
     try:
         found = json.loads(answer)
     except ValueError:
@@ -322,9 +345,15 @@ def _said(answer: bytes) -> str:
     told: list[str] = []
     for name in ("message", "error", "error_description", "errors"):
         value = found.get(name)
-        for entry in value if isinstance(value, list) else [value]:
+        if name == "message" and isinstance(value, dict):
+            value = [f"{key} {', '.join(map(str, _list(x)))}" for key, x in value.items()]
+        for entry in _list(value):
             text = entry.get("message") if isinstance(entry, dict) else entry
             if isinstance(text, str) and text not in told:
                 told.append(text)
     line = "".join(c if c.isprintable() else " " for c in " ".join(told))
     return " ".join(line.split())[:SAID] or "without a reason"
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from edgeline import artifacts
@@ -18,8 +17,10 @@ from edgeline.components.serve.committing import Committed, to_git
 from edgeline.errors import EdgelineError
 from edgeline.reports import report
 from edgeline.sites.address import Cluster, GitFolder, parse
-from edgeline.sites.kserve import FORM, STORE, predictor, source_of
-from edgeline.sites.render import FORMS, check_in_cluster, image_name, push_image, render
+from edgeline.sites.checks import check, check_in_cluster, model_source
+from edgeline.sites.kserve import FORM, STORE, predictor
+from edgeline.sites.render import image_name, push_image, render
+from edgeline.sites.settings import SiteSettings
 
 SCHEMA = "deployment/v1"
 
@@ -65,6 +66,10 @@ def serve(
     kserve_version: str = "",
     time_limit: float = 900,
     tokens: str = "",
+    port: int = 8080,
+    login: str = "",
+    accelerator: str = "",
+    server: str = "",
 ) -> Deployment:
     """Push a bundle's image, deploy it by digest, wait until it answers as it should.
 
@@ -75,29 +80,36 @@ def serve(
         deployment_path: the `deployment/v1` folder to write: the files of the site,
             `deployment.json`.
         deployment_report_path: the HTML page to write.
-        form: one of `edgeline.sites.render.FORMS`; for a cluster kustomize or kserve.
+        form: for a cluster kustomize or kserve; this, `modelcar_base`, `model_from`,
+            `kserve_version`, `tokens`, `port`, `login`, `accelerator` and `server` are as
+            `edgeline.sites.settings.SiteSettings` says. The server is asked with the token in
+            EDGELINE_TOKEN.
         name: of the deployment; by default the bundle's.
         address: where the deployed server answers; by default its Service in the cluster. For
             Git: without one nothing is waited for. Where a pull request is opened, what is waited
             for includes that somebody merges it.
-        modelcar_base: for a modelcar: an image by digest, with a shell.
-        model_from: for kserve: `image` (the default), the bundle's image as a volume, `modelcar`,
-            the image beside the server, or `store`, where publish has put the bundle.
-        kserve_version: for kserve: its version; by default what the cluster says, for Git 0.20.
         time_limit: seconds until it must answer.
-        tokens: who may call, as `edgeline.sites.tokens.of` takes it. The server is asked with the
-            token in EDGELINE_TOKEN.
 
     Raises:
         EdgelineError: an argument is unfit, the registry, cluster or repository refuses, it is
             not ready in time, or it answers otherwise than the bundle records.
     """
     place = parse(site)
-    if form not in FORMS:
-        raise EdgelineError(f"form is {form!r}, but must be one of {', '.join(FORMS)}.")
+    settings = SiteSettings(
+        form=form,
+        tokens=tokens,
+        model_from=model_from,
+        modelcar_base=modelcar_base,
+        kserve_version=kserve_version,
+        port=port,
+        login=login,
+        accelerator=accelerator,
+        server=server,
+    )
+    check(settings)
     if isinstance(place, Cluster):
         check_in_cluster(form)
-    source = source_of(form, model_from, kserve_version, modelcar_base)
+    from_store = model_source(settings) == STORE
     folder = Path(bundle_path)
     manifest = bundle.read(folder)
     if address or isinstance(place, Cluster):
@@ -106,19 +118,14 @@ def serve(
     end = time.monotonic() + time_limit
     with tempfile.TemporaryDirectory() as temporary:
         namespace = place.namespace if isinstance(place, Cluster) else "edgeline"
-        make = partial(
-            render,
-            *(str(folder), form, models_repository, temporary, name, namespace),
-            model_from=source,
-            base=modelcar_base,
-            tokens=tokens,
-            address=_published(folder) if source == STORE else "",
-        )
-        files = make(kserve_version=kserve_version)  # what cannot be is refused before all else
+        address_in_store = _published(folder) if from_store else ""
+        where = (models_repository, temporary, name, namespace, address_in_store)
+        files = render(str(folder), settings, *where)  # what cannot be is refused before all else
         client = cluster.connect() if isinstance(place, Cluster) else None
         if client and form == FORM:
-            files = make(kserve_version=installed.kserve_version(client, kserve_version))
-        if source == STORE:
+            version = installed.kserve_version(client, kserve_version)
+            files = render(str(folder), replace(settings, kserve_version=version), *where)
+        if from_store:
             model = image_name(str(folder), models_repository)
         else:
             model = push_image(str(folder), models_repository, modelcar_base)

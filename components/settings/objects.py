@@ -21,6 +21,7 @@ from msgspec import Meta, field
 from edgeline.artifacts.declared_card import FIELDS as CARD_FIELDS
 from edgeline.artifacts.declared_card import CardField
 from edgeline.formats import quantisation
+from edgeline.sites.settings import DEFAULTS as SITE
 
 PREFIX = "with_"
 TUNED = "tuned"  # the kind of form that has a search
@@ -557,11 +558,12 @@ class DeploymentSettings(DeliverySettings, frozen=True):
         ),
     ] = ""
     sites: Annotated[
-        list[dict[str, str]],
+        list[dict[str, Any]],
         Meta(
             description="Where to deploy the published bundle: objects with `site` (a cluster, or "
-            "a folder of a Git repository), `form`, `tokens` and, for KServe, `model_from`, "
-            "`modelcar_base` and `kserve_version`, as for the serve component; empty: nowhere.",
+            f"a folder of a Git repository) and perhaps {', '.join(f'`{x}`' for x in SITE)}, as "
+            "for the serve component; empty: nowhere. A site with an Edge TPU gets the bundle of "
+            "the target edgetpu.",
             examples=[[{"site": "cluster://edge", "form": "kserve", "model_from": "store"}]],
         ),
     ] = []

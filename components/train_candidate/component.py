@@ -60,7 +60,7 @@ def train_candidate(
         own_module: The candidate's own module; empty: that of the run.
         rows: The rows of the training split to learn from, as an object in JSON: {"column": "when",
             "from": 1767225600000000}; empty: all.
-        beam_options: Of transform: options of Apache Beam; empty runs in this task.
+        beam_options: Of transform and analyze: options of Apache Beam; empty runs in this task.
         analyzer_cache: Of transform: a folder that keeps what was learnt of growing data.
         weight_column: Of transform: the raw column that says how much a row counts.
         eval_config: Of analyze: TFMA's EvalConfig as an object.
@@ -118,6 +118,7 @@ def train_candidate(
         ),
         candidate_path=candidate.path,
         candidate_report_path=candidate_report.path,
+        candidate_uri=candidate.uri,
     )
     record(candidate, facts, "name", "state")
     record_metrics(candidate_metrics, {**facts["metrics"], "size_bytes": facts["size"]})

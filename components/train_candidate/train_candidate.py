@@ -109,6 +109,7 @@ def train_candidate(
     limits: Limits,
     candidate_path: str,
     candidate_report_path: str,
+    candidate_uri: str = "",
 ) -> dict[str, Any]:
     """Take a candidate as far as it comes, and write a `candidate/v1` folder of it.
 
@@ -118,6 +119,8 @@ def train_candidate(
     Args:
         candidate_path: the folder to write.
         candidate_report_path: the HTML page to write, with the pages of all steps.
+        candidate_uri: that of the candidate in a store, beside which Beam's workers share what they
+            need unless `beam_options` has a `--temp_location`.
 
     Returns:
         the metadata: `name`, `state` (approved, not approved or failed), `reasons`, `metrics` of
@@ -135,7 +138,7 @@ def train_candidate(
         tempfile.TemporaryDirectory(prefix="candidate-", dir=parent) as scratch,
         artifacts.writing(candidate_path, SCHEMA) as draft,
     ):
-        way = _Way(candidate, given, asked, limits, draft.path, Path(scratch))
+        way = _Way(candidate, given, asked, limits, draft.path, Path(scratch), candidate_uri)
         try:
             reasons = way.go()
             state = NOT_APPROVED if reasons else APPROVED
@@ -172,7 +175,9 @@ class _Way:
         limits: Limits,
         folder: Path,
         scratch: Path,
+        uri: str,
     ) -> None:
+        self.uri = uri
         self.candidate, self.given, self.asked, self.limits = candidate, given, asked, limits
         self.folder, self.scratch = folder, scratch
         self.notes: list[str] = []
@@ -191,7 +196,7 @@ class _Way:
                    str(self.folder / MODEL), self._page("train"))  # fmt: skip
         evaluated: Analysis = self._step(
             "analyze", _analyze, self.given.examples_path, str(self.folder / MODEL),
-            str(self.folder / EVALUATION), self._page("analyze"), self.asked,
+            str(self.folder / EVALUATION), self._page("analyze"), self.asked, self.uri,
         )  # fmt: skip
         self.metrics = {k: float(x) for k, x in evaluated.overall.items() if math.isfinite(x)}
         if not evaluated.blessed:
@@ -228,7 +233,7 @@ class _Way:
             self.notes.append(f"It learns from {kept:,} of {before:,} rows of the split train.")
         graph, made = str(self.scratch / "graph"), str(self.scratch / "transformed")
         self._step("transform", _transform, source, self.given.schema_path, self.candidate.module,
-                   graph, made, self._page("transform"), self.asked)  # fmt: skip
+                   graph, made, self._page("transform"), self.asked, self.uri)  # fmt: skip
         return graph, made
 
     def _step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -293,7 +298,14 @@ def _import_once() -> None:
 
 
 def _transform(
-    source: str, schema: str, module: str, graph: str, made: str, page: str, asked: AskedOfAll
+    source: str,
+    schema: str,
+    module: str,
+    graph: str,
+    made: str,
+    page: str,
+    asked: AskedOfAll,
+    uri: str,
 ) -> None:
     transform(
         examples_path=source,
@@ -306,6 +318,7 @@ def _transform(
         analyzer_cache=asked.analyzer_cache,
         label=asked.label,
         weight_column=asked.weight_column,
+        transformed_examples_uri=uri,
     )
 
 
@@ -329,7 +342,9 @@ def _train(
     )
 
 
-def _analyze(source: str, model: str, evaluation: str, page: str, asked: AskedOfAll) -> Analysis:
+def _analyze(
+    source: str, model: str, evaluation: str, page: str, asked: AskedOfAll, uri: str
+) -> Analysis:
     return analyze(
         examples_path=source,
         model_path=model,
@@ -339,6 +354,8 @@ def _analyze(source: str, model: str, evaluation: str, page: str, asked: AskedOf
         baseline_model_uri=asked.baseline_model_uri,
         decision_goal=asked.decision_goal,
         requirements=asked.requirements,
+        beam_options=asked.beam_options,
+        evaluation_uri=uri,
     )
 
 

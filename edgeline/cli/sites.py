@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from edgeline.cli.arguments import existing, new_folder
 from edgeline.cli.told import Told, telling
+from edgeline.sites.settings import ABOUT, DEFAULTS, SiteSettings
 
-_form = click.option(
-    "--for",
-    "form",
-    required=True,
-    help="The kind of site: kustomize, kserve, ocm, kubeedge, greengrass, iotedge or compose.",
-)
 _images = click.option(
     "--images",
     "repository",
@@ -22,52 +20,46 @@ _images = click.option(
 )
 _base = click.option(
     "--base",
+    "modelcar_base",
     default="",
     metavar="IMAGE",
-    help="For a modelcar: the image by digest that lies below the bundle's, with a shell.",
+    help="For a modelcar: the image by digest, with a shell, that lies below the bundle's.",
 )
 _name = click.option("--name", default="", help="The deployment's name; by default the bundle's.")
 _namespace = click.option(
     "--namespace", default="edgeline", show_default=True, help="The namespace, in clusters."
 )
-_model_from = click.option(
-    "--model-from",
-    type=click.Choice(["image", "modelcar", "store"]),
-    help="For kserve: the bundle's image as a volume, as a container beside the server, or the "
-    "store where the bundle lies.",
-)
-_kserve_version = click.option(
-    "--kserve-version",
-    metavar="VERSION",
-    help="For kserve: the cluster's; by default what it says, or 0.20 where none is asked.",
-)
-_port = click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=8080,
-    show_default=True,
-    help="On a single device: where it answers, for the device alone.",
-)
-_login = click.option(
-    "--login",
-    default="",
-    metavar="FOLDER",
-    help="On a single device: the folder there with Docker's config.json, for a private registry.",
-)
-_accelerator = click.option(
-    "--accelerator",
-    default="",
-    metavar="NAME",
-    help="coral-usb, coral-pcie, nvidia, or a device below /dev.",
-)
-_server = click.option("--server", default="", metavar="IMAGE", help="A server image of your own.")
-_tokens = click.option(
-    "--tokens",
-    default="",
-    metavar="SOURCE",
-    help="Who may call: a Secret with tokens.json (by default edge-server-tokens), or a file on "
-    "the devices (by default /etc/edgeline/tokens.json); `none` for everybody who gets there.",
-)
+_FLAGS = {"form": "--for", "modelcar_base": "--base"}  # others are called as the setting
+_METAVARS = {
+    "form": "KIND",
+    "modelcar_base": "IMAGE",
+    "kserve_version": "VERSION",
+    "login": "FOLDER",
+    "accelerator": "NAME",
+    "server": "IMAGE",
+    "tokens": "SOURCE",
+}
+
+
+def _settings(needs_form: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of a command that takes a site's settings: `SiteSettings`, field by field."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for name, default in reversed(DEFAULTS.items()):
+            required = needs_form and name == "form"
+            command = click.option(
+                _FLAGS.get(name, f"--{name.replace('_', '-')}"),
+                name,
+                type=type(default),
+                metavar=_METAVARS.get(name),
+                required=required,
+                default=None if required else default,
+                show_default=bool(default) and not required,
+                help=ABOUT[name],
+            )(command)
+        return command
+
+    return decorate
 
 
 @click.group()
@@ -77,7 +69,6 @@ def site() -> None:
 
 @site.command()
 @click.argument("bundle", callback=existing)
-@_form
 @_images
 @click.option(
     "-o",
@@ -89,59 +80,31 @@ def site() -> None:
 )
 @_name
 @_namespace
-@_model_from
-@_kserve_version
-@_base
-@_tokens
-@_port
-@_login
-@_accelerator
-@_server
+@_settings(needs_form=True)
 @telling
 def render(
     told: Told,
     bundle: str,
-    form: str,
     repository: str,
     output: str,
     name: str,
     namespace: str,
-    model_from: str | None,
-    kserve_version: str | None,
-    base: str,
-    tokens: str,
-    port: int,
-    login: str,
-    accelerator: str,
-    server: str,
+    **settings: Any,
 ) -> None:
     """Write the files that deploy BUNDLE to a site; the model is pinned by its digest."""
-    from edgeline.sites.render import Host
     from edgeline.sites.render import render as work
 
-    of_kserve = (model_from or "", kserve_version or "", base)
-    given = (bundle, form, repository, output, name, namespace, *of_kserve)
-    host = Host(port, login, accelerator, server)
-    files = [str(path) for path in work(*given, tokens=tokens, host=host)]
+    how = SiteSettings(**settings)
+    files = [str(path) for path in work(bundle, how, repository, output, name, namespace)]
     told("\n".join(files), files=files)
 
 
 @site.command()
 @click.argument("bundle", callback=existing)
-@click.option(
-    "--for",
-    "form",
-    default="kustomize",
-    show_default=True,
-    help="What the cluster takes: kustomize (plain objects) or kserve.",
-)
 @_images
 @_name
 @_namespace
-@_model_from
-@_kserve_version
-@_base
-@_tokens
+@_settings(needs_form=False)
 @click.option(
     "--adopt",
     is_flag=True,
@@ -165,29 +128,19 @@ def render(
 def apply(
     told: Told,
     bundle: str,
-    form: str,
     repository: str,
     name: str,
     namespace: str,
-    model_from: str | None,
-    kserve_version: str | None,
-    base: str,
-    tokens: str,
     adopt: bool,
     address: str,
     time_limit: float,
+    **settings: Any,
 ) -> None:
     """Deploy BUNDLE to the cluster of the kubeconfig: push its image, apply, wait until ready."""
     from edgeline.components.serve.applying import apply as work
 
-    rows = work(
-        *(bundle, form, repository, name, namespace),
-        *(model_from or "", kserve_version or "", base),
-        adopt=adopt,
-        tokens=tokens,
-        address=address,
-        time_limit=time_limit,
-    )
+    how = SiteSettings(**settings)
+    rows = work(bundle, how, repository, name, namespace, adopt, address, time_limit)
     asked = f"{rows} recorded rows agree" if rows is not None else "no --address, so not asked"
     told(f"{bundle} is ready in {namespace} ({asked}).", recorded_rows_asked=rows)
 
@@ -195,35 +148,19 @@ def apply(
 @site.command()
 @click.argument("bundle", callback=existing)
 @click.argument("site", metavar="ADDRESS")
-@_form
 @_images
 @_name
 @_namespace
-@_model_from
-@_kserve_version
-@_base
-@_tokens
-@_port
-@_login
-@_accelerator
-@_server
+@_settings(needs_form=True)
 @telling
 def commit(
     told: Told,
     bundle: str,
     site: str,
-    form: str,
     repository: str,
     name: str,
     namespace: str,
-    model_from: str | None,
-    kserve_version: str | None,
-    base: str,
-    tokens: str,
-    port: int,
-    login: str,
-    accelerator: str,
-    server: str,
+    **settings: Any,
 ) -> None:
     """Push BUNDLE's image, and put a site's files into its Git repository.
 
@@ -232,12 +169,9 @@ def commit(
     token is GIT_TOKEN in the environment.
     """
     from edgeline.components.serve.committing import commit as work
-    from edgeline.sites.render import Host
 
-    of_kserve = (model_from or "", kserve_version or "", base)
-    given = (bundle, site, form, repository, name, namespace, *of_kserve)
     with told.printed():
-        work(*given, tokens=tokens, host=Host(port, login, accelerator, server))
+        work(bundle, site, SiteSettings(**settings), repository, name, namespace)
 
 
 @site.command()
@@ -245,9 +179,9 @@ def commit(
 @_images
 @_base
 @telling
-def push(told: Told, bundle: str, repository: str, base: str) -> None:
+def push(told: Told, bundle: str, repository: str, modelcar_base: str) -> None:
     """Push BUNDLE as an image that sites pull, and print its name with the digest."""
     from edgeline.sites.render import push_image
 
-    image = push_image(bundle, repository, base)
+    image = push_image(bundle, repository, modelcar_base)
     told(image, image=image)

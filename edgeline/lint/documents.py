@@ -20,7 +20,7 @@ from edgeline.formats.plain_yaml import (
 )
 
 SUFFIXES = (".yaml", ".yml", ".json")
-SKIPPED = {".git", ".venv", "node_modules", "__pycache__"}
+SKIPPED = {".git", ".venv", "node_modules"}  # in the folder where the linter is started
 
 Path_ = tuple[str | int, ...]  # keys and indices that lead to a value
 
@@ -218,11 +218,16 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
     elif path.is_dir():
         for below in sorted(path.rglob("*")):
-            hidden = SKIPPED.intersection(below.relative_to(path).parts)
-            if below.suffix in SUFFIXES and below.is_file() and not hidden:
+            if below.suffix in SUFFIXES and below.is_file() and not _is_skipped(below):
                 yield below
     else:
         raise UsageError(f"{path} is not there: name a file or a folder to lint.")
+
+
+def _is_skipped(file: Path) -> bool:
+    """A folder of such a name that lies deeper may be applied like any other."""
+    here = Path.cwd()
+    return any(file.resolve().is_relative_to(here / name) for name in SKIPPED)
 
 
 def _of_chart(file: Path) -> bool:
@@ -241,9 +246,14 @@ def _parse(name: str, text: str) -> Iterator[Document]:
 
 
 def _listed(value: Mapping[str, Any], node: Node) -> Iterator[tuple[Mapping[str, Any], Node]]:
-    """The document, or where it is a `List` its items: kubectl prints such."""
+    """The document, or where it is a list its items: kubectl prints a `List`, and takes apart what
+    has another name that ends so."""
     items = value.get("items")
-    if value.get("kind") == "List" and isinstance(items, list) and isinstance(node, MappingNode):
+    if (
+        _text(value.get("kind")).endswith("List")
+        and isinstance(items, list)
+        and isinstance(node, MappingNode)
+    ):
         below = next(entry[1] for entry in node.value if entry[0].value == "items")
         for item, item_node in zip(items, below.value, strict=True):
             if isinstance(item, Mapping):
@@ -271,7 +281,9 @@ def _mark_patches(documents: list[Document]) -> Iterator[Document]:
                 for entry in listed(document.value, key):
                     name = entry.get("path") if isinstance(entry, Mapping) else entry
                     if isinstance(name, str) and re.fullmatch(r"[^\n]+\.(ya?ml|json)", name):
-                        patches.add(_normal(folder / name))
+                        named = (folder / name).resolve()
+                        if named.is_relative_to(folder.resolve()):  # as kustomize takes it
+                            patches.add(str(named))
     for document in documents:
         patch = _normal(Path(document.file)) in patches
         yield Document(document.file, document.index, document.value, document.node, patch)

@@ -1,27 +1,31 @@
-"""A rule on the images of compiled versions: those of the lock file, or of declared registries.
+"""Rules on versions that nobody compiled.
 
-Whoever can write a file into the folder of compiled versions could else have any image run with the
-rights and the keys of the pipelines' tasks.
+Whoever can write a file into a team's repository could else have any image, or any command in one
+of ours, run with the rights and the keys of the pipelines' tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from edgeline import images as lock
 from edgeline.environments.apply import image as mirrored
-from edgeline.lint.documents import Document, Tree, listed, mapped
+from edgeline.lint.documents import Document, Path_, Tree, listed, mapped
 from edgeline.lint.environments import is_environment
 from edgeline.lint.images import repository
 from edgeline.lint.rule import Found, Rule
 from edgeline.schedules import current
 
+# of environments/NAME in a team's repository: the file, and the folder of compiled versions
+ENVIRONMENT, FOLDER = "environment.yaml", "pipelines"
+
 
 def _foreign(tree: Tree) -> Iterator[Found]:
     entries = lock.entries(lock.lock_file())
     locked = [lock.reference(name) for name in entries]
-    for document in tree.of("PipelineVersion"):
+    for document in _versions(tree):
         environment = _environment(tree, document)
         mirror = str(environment.get("registry") or "") if environment else ""
         declared = listed(environment.value, "registries") if environment else []
@@ -29,7 +33,7 @@ def _foreign(tree: Tree) -> Iterator[Found]:
         repositories = {repository(each) for each in allowed}
         is_current = environment is not None and document.name in _current(tree, environment)
         root, pipeline = document.pipeline or ((), {})
-        for label, executor in mapped(pipeline, "deploymentSpec", "executors").items():
+        for place, executor in _executors(pipeline):
             image = mapped(executor, "container").get("image")
             if not isinstance(image, str) or image in allowed:
                 continue
@@ -39,18 +43,51 @@ def _foreign(tree: Tree) -> Iterator[Found]:
                 continue
             if any(isinstance(each, str) and _is_below(name, each) for each in declared):
                 continue
-            path = (*root, "deploymentSpec", "executors", label, "container", "image")
+            path = (*root, *place, "container", "image")
             yield Found(document, path, f"image {image} is not one of {lock.lock_file().name}")
 
 
+def _elsewhere(tree: Tree) -> Iterator[Found]:
+    environments = (each for each in tree.documents if Path(each.file).name == ENVIRONMENT)
+    homes = {Path(each.file).parent for each in filter(is_environment, environments)}
+    compiled = {
+        each.name
+        for each in _versions(tree)
+        if {home / FOLDER for home in homes}.intersection(Path(each.file).parents)
+    }
+    repositories = {home.parent.parent for home in homes}  # of environments/NAME
+    for document in _versions(tree):
+        within = repositories.intersection(Path(document.file).parents)
+        if within and document.name not in compiled:
+            what = f"PipelineVersion {document.name} is in no environment's folder {FOLDER}"
+            yield Found(document, ("metadata", "name"), what)
+
+
+def _versions(tree: Tree) -> Iterator[Document]:
+    """Patches, too: a kustomization may call by that name what something else applies."""
+    return (each for each in tree.documents if each.kind == "PipelineVersion")
+
+
+def _executors(pipeline: Mapping[str, Any]) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    """What tasks run, with its place: the server reads a field by its name in the message, too."""
+    for field in ("deploymentSpec", "deployment_spec"):
+        for label, executor in mapped(pipeline, field, "executors").items():
+            yield (field, "executors", label), executor
+
+
 def _environment(tree: Tree, version: Document) -> Document | None:
-    """The environment that a version was compiled for: the file in the next folder above it."""
+    """The environment that a version was compiled for: the file in the next folder above it.
+
+    What kustomize has built of a version lies elsewhere, under the version's name.
+    """
     by_folder = {
         Path(document.file).parent: document
         for document in tree.documents
         if is_environment(document)
     }
-    found = (by_folder.get(folder) for folder in Path(version.file).parents)
+    same = (each for each in _versions(tree) if each.name == version.name)
+    files = [version.file, *(each.file for each in same)]
+    found = (by_folder.get(folder) for file in files for folder in Path(file).parents)
     return next((document for document in found if document is not None), None)
 
 
@@ -72,6 +109,13 @@ def _is_below(name: str, registry: str) -> bool:
 
 
 rules = (
+    Rule(
+        "version-elsewhere",
+        "The gate compiles that folder anew and compares it; a version from elsewhere would be the "
+        "newest one of its pipeline, with whatever it runs.",
+        "compile it with `edgeline compile --kubernetes -o ENVIRONMENT/pipelines/`",
+        _elsewhere,
+    ),
     Rule(
         "image-not-locked",
         "A version that nobody compiled can have any image, which then runs with the tasks' rights "

@@ -181,9 +181,10 @@ def _compiled(
 def _not_current(tree: Tree) -> Iterator[Found]:
     for entry in _ours(tree):
         known = _compiled(tree, entry.document, entry.value.get("pipeline"))
-        if entry.value.get("from") and known:
-            name, there = entry.value.get("name"), ", ".join(sorted(known))
-            what = f"schedule {name} compiles {entry.value['from']} again, beside {there}"
+        if entry.value.get("from") and known is not None:
+            name = entry.value.get("name")
+            there = f"beside {', '.join(sorted(known))}" if known else "which is not compiled here"
+            what = f"schedule {name} compiles {entry.value['from']} again, {there}"
             yield Found(entry.document, entry.at("from"), what)
 
 

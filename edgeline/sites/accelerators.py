@@ -70,30 +70,37 @@ def find(name: str) -> PassedDevice:
     return ACCELERATORS[name]
 
 
-def check(name: str, form_has_nodes: bool, target: str, own_server: bool) -> None:
-    """Refuse an accelerator that the site would not use.
+def check(name: str, form_has_nodes: bool, own_server: bool) -> None:
+    """Refuse an accelerator that the site would not use, whatever the bundle is.
 
     Args:
         form_has_nodes: whether the form is a cluster's, whose device plugins pass devices.
-        target: of the bundle.
         own_server: whether an image was named for the server.
 
     Raises:
         UsageError: there is no such one, or why it would not be used.
     """
     found = find(name)
-    if name in CORAL and target != EDGE_TPU:
-        raise UsageError(
-            f"The bundle is made for {target}, and an Edge TPU runs what was compiled for it "
-            "alone: give the bundle of the target edgetpu."
-        )
     if name and name not in CORAL and not own_server:
         raise UsageError(
             f"The image of a site's server runs models on the CPU or an Edge TPU, not on {name}: "
-            "give --server an image with a runtime for it."
+            "give as server an image with a runtime for it."
         )
     if form_has_nodes and name and not found.resource:
         raise UsageError(
             f"In a cluster a device plugin passes {name}, which has no name here: patch what is "
             "written with the plugin's resource."
+        )
+
+
+def check_target(name: str, target: str) -> None:
+    """Refuse a bundle that the accelerator does not run.
+
+    Raises:
+        UsageError: an Edge TPU is to run what was made for another target.
+    """
+    if name in CORAL and target != EDGE_TPU:
+        raise UsageError(
+            f"The bundle is made for {target}, and an Edge TPU runs what was compiled for it "
+            f"alone: give the bundle of the target {EDGE_TPU}."
         )

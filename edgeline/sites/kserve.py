@@ -25,11 +25,12 @@ from edgeline.sites.workload import (
     LAST_WORDS,
     POD_SECURITY,
     PORT,
-    RESOURCES,
+    ROLLING,
     credentials_name,
     metadata,
     network_policy,
     probes,
+    resources,
     strategy,
 )
 
@@ -111,14 +112,12 @@ def kserve(
     """A NetworkPolicy, the ServingRuntime and the InferenceService.
 
     Args:
-        source: one of SOURCES.
+        source: as `source_of` gives it for the version and the base.
         version: KServe's, such as 0.20 or 0.19.1.
         base: of a modelcar's image.
 
     Raises:
-        UsageError: KServe refuses the name, this version lacks what the source needs, the bundle
-            lies where KServe does not fetch it from, or a modelcar has no base or another source
-            has one.
+        UsageError: KServe refuses the name, or the bundle lies where KServe does not fetch it from.
     """
     if fault := too_long(site.name, site.namespace):
         most = len(site.name) - max(map(len, _made(site.name, site.namespace))) + LONGEST
@@ -129,22 +128,12 @@ def kserve(
         raise UsageError(
             f"KServe never starts {site.name!r} in {site.namespace!r}: {fault}: give a {give}."
         )
-    entry, known = _source(source), read_version(version)
-    if known < entry.since:
-        raise UsageError(
-            f"KServe {version} takes no model from an {source} volume: that needs "
-            f"{_written(entry.since)}; take it from the store, or as a modelcar (--model-from)."
-        )
-    if (source == MODELCAR) != bool(base):
-        raise UsageError(
-            "KServe starts a shell in a modelcar's image: give --model-from modelcar together with "
-            "--base, an image by digest that has one, such as busybox@sha256:...."
-        )
+    entry, known = SOURCES[source], read_version(version)
     if source == STORE and not is_store(site.address):
         other = IMAGE if known >= WITH_IMAGES else MODELCAR
         raise UsageError(
             f"{site.address or 'A folder'} is not an address that KServe fetches a model from: "
-            "name the bundle by its s3://, minio:// or gs:// address, or give --model-from "
+            "name the bundle by its s3://, minio:// or gs:// address, or give model_from "
             f"{other}."
         )
     ports = (PORT, GRPC_PORT, AGENT_PORT)
@@ -205,8 +194,8 @@ def _in_store(address: str) -> str:
 
 
 def source_of(form: str, model_from: str, version: str, base: str) -> str:
-    """Where KServe takes the model from, by the parameters of the component `serve`; "" where the
-    form is another than KServe's.
+    """Where KServe takes the model from, by a site's settings; "" where the form is another than
+    KServe's.
 
     Raises:
         UsageError: a parameter is malformed, or does not fit the form or another one.
@@ -226,9 +215,9 @@ def source_of(form: str, model_from: str, version: str, base: str) -> str:
             f"{'is given' if base else 'is not'}: a modelcar, and nothing else, has one, an image "
             "by digest with a shell, such as busybox@sha256:...."
         )
-    if version and (known := read_version(version, "kserve_version")) < SOURCES[source].since:
+    if version and read_version(version) < SOURCES[source].since:
         raise UsageError(
-            f"kserve_version is {_written(known)}, and an {source} volume needs "
+            f"KServe {version} takes no model from an {source} volume, which needs "
             f"{_written(SOURCES[source].since)}: give model_from store, or modelcar."
         )
     return source
@@ -236,16 +225,10 @@ def source_of(form: str, model_from: str, version: str, base: str) -> str:
 
 def needs(source: str) -> str:
     """What a cluster needs for it, in a sentence."""
-    return f"needs {_source(source).needs}"
+    return f"needs {SOURCES[source].needs}"
 
 
-def _source(name: str) -> ModelSource:
-    if name not in SOURCES:
-        raise UsageError(f"--model-from is {name!r}. {did_you_mean(name, SOURCES)}")
-    return SOURCES[name]
-
-
-def read_version(text: str, option: str = "--kserve-version") -> Version:
+def read_version(text: str, option: str = "kserve_version") -> Version:
     """KServe's version, such as 0.20 or v0.19.1.
 
     Raises:
@@ -297,7 +280,7 @@ def _runtime(site: Site, tokens: Tokens) -> Object:
         ],
         "terminationMessagePolicy": LAST_WORDS,
         **probes(PORT),
-        "resources": RESOURCES,
+        "resources": resources(site),
         "securityContext": {**CONTAINER_SECURITY, **security},
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *tokens.mounts],
     }
@@ -323,12 +306,14 @@ def _service(site: Site, uri: str, mode: str, base: str, more: Object) -> Object
         "runtime": f"{site.name}-litert",
         "protocolVersion": "v2",
         "storageUri": uri,
-        "resources": RESOURCES,
+        "resources": resources(site),
     }
     made = metadata(site)
     scale: Object = {"minReplicas": 1, "maxReplicas": 4}
     if site.keeps_windows:
-        scale = {"minReplicas": 1, "maxReplicas": 1, "deploymentStrategy": strategy(site)}
+        scale["maxReplicas"] = 1
+    if (how_replaced := strategy(site)) != ROLLING:
+        scale["deploymentStrategy"] = how_replaced
     # else KServe's configuration decides, and as it is installed that is Knative
     how = {MODE: mode, **({BASE: base} if base else {})}
     return {

@@ -29,6 +29,7 @@ METADATA = {
     "gs": (("169.254.169.254", "169.254.169.252"), (80, 988)),
     "s3": (("169.254.170.23",), (80,)),
 }
+ROLLING: Object = {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 RESOURCES: Object = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"cpu": "2", "memory": "512Mi"},
@@ -114,7 +115,7 @@ def strategy(site: Site) -> Object:
     """How one pod takes another's place: of two that keep windows each would lack rows."""
     if site.keeps_windows or site.accelerator:  # of which a node has one
         return {"type": "Recreate"}
-    return {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    return ROLLING
 
 
 def _container(site: Site, tokens: Tokens) -> Object:

@@ -186,6 +186,10 @@ def test_a_run_s_pods_have_images_of_the_lock_or_kubeflow_s_own(guarded: ApiServ
     for wrong in (FOREIGN, "ghcr.io/kubeflow/kfp-driver-2:1", "ghcr.io/kubeflow/other:1"):
         said = refused(guarded, pod("kubeflow", {"main": wrong, **beside}, launcher))
         assert f"image {wrong} of container main" in said
+    # a pipeline's own labels (pod metadata) change the value of KFP's
+    renamed = pod("kubeflow", {"main": FOREIGN, **beside}, launcher)
+    renamed["metadata"]["labels"] = {"pipelines.kubeflow.org/v2_component": "false"}
+    assert f"image {FOREIGN} of container main" in refused(guarded, renamed)
 
 
 def test_a_debugging_container_is_a_container(guarded: ApiServer) -> None:
@@ -215,6 +219,11 @@ def test_a_version_is_taken_as_it_is_compiled_and_refused_with_a_foreign_image(
     assert refused(guarded, version(images.reference("train"))) == ""
     for wrong in (FOREIGN, ARGO, "{{$.inputs.parameters['image']}}"):
         assert f"image {wrong} of exec-train is not in" in refused(guarded, version(wrong))
+    # KFP reads the protobuf's own name of the field, too
+    renamed = version(FOREIGN)
+    pipeline = renamed["spec"]["pipelineSpec"]
+    pipeline["deployment_spec"] = pipeline.pop("deploymentSpec")
+    assert "has deployment_spec, where compile writes deploymentSpec" in refused(guarded, renamed)
 
 
 def test_without_the_list_nothing_is_taken(guarded: ApiServer) -> None:

@@ -19,6 +19,7 @@ from edgeline.environments import NAMES
 from edgeline.lint.lint import lint
 from edgeline.pipelines import catalogue
 from edgeline.sites.render import render
+from edgeline.sites.settings import SiteSettings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
@@ -180,7 +181,7 @@ def refused(api_server: ApiServer, document: dict[str, Any]) -> str:
 def test_what_a_site_gets_is_taken_twice(
     form: str, pixels: Path, api_server: ApiServer, tmp_path: Path
 ) -> None:
-    render(str(pixels), form, "registry.example/models", str(tmp_path))
+    render(str(pixels), SiteSettings(form), "registry.example/models", str(tmp_path))
     apply_twice(api_server, "-k" if form == "kustomize" else "-f", tmp_path)
 
 
@@ -188,7 +189,7 @@ def test_what_a_site_gets_is_taken_twice(
 def test_what_a_hub_hands_on_is_taken_by_the_site(
     form: str, pixels: Path, api_server: ApiServer, tmp_path: Path
 ) -> None:
-    (path,) = render(str(pixels), form, "registry.example/models", str(tmp_path))
+    (path,) = render(str(pixels), SiteSettings(form), "registry.example/models", str(tmp_path))
     _, carrier = yaml.safe_load_all(path.read_text())
     spec: dict[str, Any] = carrier["spec"]
     inner = (

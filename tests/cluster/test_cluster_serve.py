@@ -29,6 +29,7 @@ from edgeline.components.serve.serve import serve
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import interpreter
 from edgeline.sites.render import render
+from edgeline.sites.settings import SiteSettings
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 MODELS = "registry.example/models"
@@ -36,7 +37,7 @@ Object = dict[str, Any]
 
 
 def rendered(bundle: Path, folder: Path, form: str = "kustomize") -> list[Object]:
-    (path, *_) = render(str(bundle), form, MODELS, str(folder))
+    (path, *_) = render(str(bundle), SiteSettings(form), MODELS, str(folder))
     return list(yaml.load_all(path.read_text(), yaml.CSafeLoader))
 
 

@@ -26,23 +26,27 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def found(place: Path, image: str, environment: Any = None, current: bool = False) -> set[str]:
-    """The rules that a version with an image breaks."""
+def version(image: str, field: str = "deploymentSpec") -> dict[str, Any]:
     ir = {
         "pipelineInfo": {"name": "taxi"},
         "root": {"dag": {"tasks": {}}},
-        "deploymentSpec": {"executors": {"exec-train": {"container": {"image": image}}}},
+        field: {"executors": {"exec-train": {"container": {"image": image}}}},
     }
-    name = f"taxi-{digest([ir])}"
     kept = {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
-    version = {
+    return {
         "apiVersion": "pipelines.kubeflow.org/v2beta1",
         "kind": "PipelineVersion",
-        "metadata": {"name": name, "annotations": kept},
+        "metadata": {"name": f"taxi-{digest([ir])}", "annotations": kept},
         "spec": {"pipelineName": "taxi", "pipelineSpec": ir},
     }
-    (place / "versions").mkdir(exist_ok=True)
-    (place / "versions" / "taxi.yaml").write_text(yaml.safe_dump(version))
+
+
+def found(place: Path, image: str, environment: Any = None, current: bool = False) -> set[str]:
+    """The rules that a version with an image breaks."""
+    written = version(image)
+    name = written["metadata"]["name"]
+    (place / "pipelines" / "versions").mkdir(parents=True, exist_ok=True)
+    (place / "pipelines" / "versions" / "taxi.yaml").write_text(yaml.safe_dump(written))
     given = {"name": "production", "run_as_user": 1000, **(environment or {})}
     (place / "environment.yaml").write_text(yaml.safe_dump(given))
     (place / "cluster").mkdir(exist_ok=True)
@@ -78,3 +82,40 @@ def test_a_version_has_images_of_the_lock_or_of_declared_registries_alone(
     assert found(locked, image, environment, current) == (
         set() if is_locked else {"image-not-locked"}
     )
+
+
+def test_what_kustomize_has_built_of_a_version_is_judged_by_its_environment(locked: Path) -> None:
+    tools = f"ghcr.io/acme/tools/x@{OLD}"
+    assert found(locked, tools, {"registries": ["ghcr.io/acme/tools"]}) == set()
+    built = locked.parent / "built"
+    built.mkdir()
+    (built / "production.yaml").write_text(yaml.safe_dump(version(tools)))
+    rules = {finding.rule for finding in lint([locked, built])}
+    assert not rules & {"image-not-locked", "version-elsewhere"}
+
+
+@pytest.mark.parametrize("way", ["beside", "patch", "list", "message", "node_modules", "built"])
+def test_a_version_is_found_wherever_and_however_it_is_written(way: str, locked: Path) -> None:
+    """Each of them is applied by kubectl, kustomize or Argo CD, and KFP reads it."""
+    evil, ours = f"evil.example/train@{NEW}", f"ghcr.io/acme/train@{NEW}"
+    assert found(locked, ours) == set()
+    cluster, wrong = locked / "cluster", {"image-not-locked", "version-elsewhere"}
+    written: Any = version(evil)
+    if way == "beside":  # of an image of ours, with a command of somebody else's
+        written, wrong = version(f"ghcr.io/acme/train@{OLD}"), {"version-elsewhere"}
+    if way == "patch":
+        (locked / "kustomization.yaml").write_text("patches: [{path: cluster/evil.yaml}]\n")
+    if way == "list":
+        written = {"kind": "PipelineVersionList", "apiVersion": "v1", "items": [written]}
+    if way == "message":
+        written = version(evil, "deployment_spec")
+    if way == "node_modules":
+        cluster /= "node_modules"
+    if way == "built":  # a kustomization that nobody builds calls it a patch
+        (locked / "kustomization.yaml").write_text("patches: [{path: ../built/evil.yaml}]\n")
+        cluster = locked.parent / "built"
+    cluster.mkdir(exist_ok=True)
+    (cluster / "evil.yaml").write_text(yaml.safe_dump(written))
+    findings = lint([locked, *([cluster] if way == "built" else [])])
+    rules = {each.rule for each in findings if Path(each.file).name == "evil.yaml"}
+    assert rules & {"image-not-locked", "version-elsewhere"} == wrong

@@ -16,6 +16,7 @@ import yaml
 from schemas import kustomize
 
 from edgeline.sites.render import render
+from edgeline.sites.settings import SiteSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "sites"))
 from conftest_sites import pixels
@@ -104,13 +105,15 @@ def deployed(
     if name in ("aws", "gcp"):
         return name, *of_kserve(kustomize(OVERLAYS / name))
     if name in ("kserve", "s3", "gs"):
-        of_store = {"model_from": "store", "address": f"{name}://models/mixed/3"}
-        more = {} if name == "kserve" else of_store
-        (path,) = render(str(pixels), "kserve", "registry.example/models", str(tmp_path), **more)
+        stored = name != "kserve"
+        settings = SiteSettings("kserve", model_from="store" if stored else "")
+        address = f"{name}://models/mixed/3" if stored else ""
+        place = ("registry.example/models", str(tmp_path))
+        (path,) = render(str(pixels), settings, *place, address=address)
         return name, *of_kserve(list(yaml.safe_load_all(path.read_text())))
     if name != "site":
         return name, *ours(kustomize(OVERLAYS / name))
-    path, _ = render(str(pixels), "kustomize", "registry.example/models", str(tmp_path))
+    path, _ = render(str(pixels), SiteSettings(), "registry.example/models", str(tmp_path))
     return name, *ours(list(yaml.safe_load_all(path.read_text())))
 
 

@@ -20,7 +20,8 @@ from schemas import validate
 from edgeline.artifacts import bundle as bundles
 from edgeline.errors import EdgelineError
 from edgeline.sites.accelerators import ACCELERATORS, CORAL
-from edgeline.sites.render import ON_DEVICES, Host, render
+from edgeline.sites.render import render
+from edgeline.sites.settings import ON_DEVICES, SiteSettings
 
 MODELS = "registry.example/models"
 OWN = "registry.example/server@sha256:" + "0" * 64
@@ -36,18 +37,18 @@ def for_coral(pixels: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def rendered(bundle: Path, form: str, folder: Path, host: Host) -> list[dict[str, Any]]:
-    paths = render(str(bundle), form, MODELS, str(folder / form), host=host)
+def rendered(
+    bundle: Path, form: str, folder: Path, accelerator: str, **more: Any
+) -> list[dict[str, Any]]:
+    server = "" if accelerator in CORAL else OWN
+    settings = SiteSettings(form, accelerator=accelerator, server=server, **more)
+    paths = render(str(bundle), settings, MODELS, str(folder))
     return [each for path in paths for each in yaml.safe_load_all(path.read_text())]
-
-
-def host_of(accelerator: str, **more: Any) -> Host:
-    return Host(accelerator=accelerator, server="" if accelerator in CORAL else OWN, **more)
 
 
 @pytest.mark.parametrize("accelerator", [*ACCELERATORS, NPU])
 def test_iot_edge_passes_it(accelerator: str, for_coral: Path, tmp_path: Path) -> None:
-    (document,) = rendered(for_coral, "iotedge", tmp_path, host_of(accelerator, port=8081))
+    (document,) = rendered(for_coral, "iotedge", tmp_path, accelerator, port=8081)
     (module,) = document["content"]["modulesContent"]["$edgeAgent"].values()
     assert len(module["settings"]["createOptions"]) <= 4096
     options = json.loads(module["settings"]["createOptions"])
@@ -63,8 +64,8 @@ def test_iot_edge_passes_it(accelerator: str, for_coral: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("accelerator", [*ACCELERATORS, NPU])
 def test_greengrass_passes_it(accelerator: str, for_coral: Path, tmp_path: Path) -> None:
-    host = host_of(accelerator, port=8081, login="/greengrass/docker")
-    (recipe,) = rendered(for_coral, "greengrass", tmp_path, host)
+    given = {"port": 8081, "login": "/greengrass/docker"}
+    (recipe,) = rendered(for_coral, "greengrass", tmp_path, accelerator, **given)
     jsonschema.validate(recipe, GREENGRASS)
     assert recipe["ComponentConfiguration"]["DefaultConfiguration"] == {"Port": 8081}
     script = recipe["Manifests"][0]["Lifecycle"]["Run"]["Script"]
@@ -83,8 +84,8 @@ def test_greengrass_passes_it(accelerator: str, for_coral: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("accelerator", [*ACCELERATORS, NPU, ""])
 def test_compose_passes_it(accelerator: str, for_coral: Path, tmp_path: Path) -> None:
-    host = host_of(accelerator, port=8081, login="/etc/docker-login")
-    (document,) = rendered(for_coral, "compose", tmp_path, host)
+    given = {"port": 8081, "login": "/etc/docker-login"}
+    (document,) = rendered(for_coral, "compose", tmp_path, accelerator, **given)
     service = document["services"]["edge-server"]
     assert service["ports"] == ["127.0.0.1:8081:8080"]
     assert service["environment"] == {"DOCKER_CONFIG": "/etc/edgeline/registry"}
@@ -94,19 +95,19 @@ def test_compose_passes_it(accelerator: str, for_coral: Path, tmp_path: Path) ->
     cache = Path(os.environ.get("EDGELINE_TEST_CACHE", Path.home() / ".cache/edgeline-tests"))
     environment = {"DOCKER_CONFIG": str(cache / "docker"), **os.environ}
     docker = shutil.which("docker") or ""
-    command = [docker, "compose", "-f", str(tmp_path / "compose" / "compose.yaml")]
+    command = [docker, "compose", "-f", str(tmp_path / "compose.yaml")]
     if not docker or subprocess.run([*command, "version"], env=environment).returncode:
         pytest.skip("NOT TESTED: there is no docker compose; see tests/build_compose.sh")
     done = subprocess.run([*command, "config", "-q"], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("form", ["kustomize", "ocm", "kubeedge"])
+@pytest.mark.parametrize("form", ["kustomize", "kserve", "ocm", "kubeedge"])
 @pytest.mark.parametrize("accelerator", ACCELERATORS)
 def test_in_a_cluster_a_device_plugin_passes_it(
     form: str, accelerator: str, for_coral: Path, tmp_path: Path
 ) -> None:
-    found = rendered(for_coral, form, tmp_path, host_of(accelerator))
+    found = rendered(for_coral, form, tmp_path, accelerator)
     for document in found:
         if document["kind"] != "Kustomization":
             validate(document)
@@ -120,21 +121,27 @@ def test_in_a_cluster_a_device_plugin_passes_it(
     ("form", "given", "said"),
     [
         ("compose", {"accelerator": "coral-usb"}, "The bundle is made for litert, and an Edge"),
-        ("compose", {"accelerator": "nvidia"}, "give --server an image with a runtime for it"),
+        ("compose", {"accelerator": "nvidia"}, "give as server an image with a runtime for it"),
+        ("compose", {"server": "acme/server:1"}, "'acme/server:1' has no digest: name it as"),
+        ("compose", {"server": "x; reboot"}, "'x; reboot' is not an image reference"),
         ("compose", {"accelerator": "coral"}, "There is no accelerator 'coral'"),
         ("compose", {"accelerator": "/dev/../etc"}, "There is no accelerator"),
         ("compose", {"login": "config.json"}, "is not the absolute path of a folder"),
-        ("compose", {"port": 70000}, "The port 70000 is none"),
-        ("kustomize", {"port": 8081}, "--port and --login are for single devices"),
+        ("compose", {"port": 70000}, "The port 70000 is not one: give"),
+        (
+            "kustomize",
+            {"port": 8081},
+            "The form kustomize takes no port, which is for single devices",
+        ),
         ("kustomize", {"accelerator": NPU, "server": OWN}, "a device plugin passes /dev/accel"),
-        ("kserve", {"accelerator": "nvidia", "server": OWN}, "add its resource to the Serving"),
+        ("kserve", {"accelerator": NPU, "server": OWN}, "a device plugin passes /dev/accel"),
     ],
 )
 def test_what_would_not_be_used_is_refused(
     form: str, given: dict[str, Any], said: str, pixels: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(EdgelineError, match=re.escape(said)):
-        render(str(pixels), form, MODELS, str(tmp_path / "out"), host=Host(**given))
+        render(str(pixels), SiteSettings(form, **given), MODELS, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -143,9 +150,8 @@ def test_two_models_on_one_device_do_not_meet(form: str, pixels: Path, tmp_path:
     """Names, folders of state and ports are each one's own."""
     texts = []
     for name, port in (("taxi", 8080), ("tram", 8081)):
-        paths = render(
-            str(pixels), form, MODELS, str(tmp_path / name), name=name, host=Host(port=port)
-        )
+        settings = SiteSettings(form, port=port)
+        paths = render(str(pixels), settings, MODELS, str(tmp_path / name), name=name)
         texts.append(paths[0].read_text())
     assert "tram" not in texts[0]
     assert "taxi" not in texts[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from edgeline.errors import EdgelineError
 from edgeline.lint.lint import lint
 from edgeline.sites.image import model_image
 from edgeline.sites.render import push_image, render
+from edgeline.sites.settings import SiteSettings
 from edgeline.stores import registry as registries
 
 OCI = "application/vnd.oci.image"
@@ -98,7 +98,8 @@ def test_a_modelcar_has_the_shell_of_its_base_and_the_bundle_where_kserve_looks(
         blob = io.BytesIO()
         registries.download(f"{models}/mixed", digest(SHELL), blob, 1 << 20)
         assert blob.getvalue() == SHELL
-    (path,) = render(str(pixels), "kserve", models, str(tmp_path), model_from="modelcar", base=base)
+    settings = SiteSettings("kserve", model_from="modelcar", modelcar_base=base)
+    (path,) = render(str(pixels), settings, models, str(tmp_path))
     *_, service = yaml.safe_load_all(path.read_text())
     predictor = service["spec"]["predictor"]
     assert predictor["model"]["storageUri"] == f"oci://{reference}"
@@ -124,5 +125,6 @@ def test_a_base_that_cannot_be_one_is_refused(pixels: Path, registry: Any) -> No
     ):
         with pytest.raises(EdgelineError, match=said):
             model_image(pixels, base)
-    with pytest.raises(EdgelineError, match=re.escape("--model-from modelcar together with")):
-        render(str(pixels), "kserve", place, "site", base=pushed_base(place))
+    settings = SiteSettings("kserve", model_from="image", modelcar_base=pushed_base(place))
+    with pytest.raises(EdgelineError, match="model_from is 'image', and modelcar_base is given"):
+        render(str(pixels), settings, place, "site")

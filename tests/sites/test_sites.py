@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ from edgeline.server.settings import ServerSettings
 from edgeline.server.updates import oci
 from edgeline.sites import deployed, tokens
 from edgeline.sites.image import model_image
-from edgeline.sites.render import FORMS, ON_DEVICES, push_image, render
+from edgeline.sites.render import push_image, render
+from edgeline.sites.settings import FORMS, ON_DEVICES, SiteSettings
 
 MODELS = "registry.example/models"
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -44,7 +44,7 @@ CLUSTERS = ("kustomize", "kserve", "ocm", "kubeedge")
 
 
 def documents(folder: Path, form: str, bundle: Path) -> list[dict[str, Any]]:
-    paths = render(str(bundle), form, MODELS, str(folder / form))
+    paths = render(str(bundle), SiteSettings(form), MODELS, str(folder / form))
     return [
         document for path in paths for document in yaml.load_all(path.read_text(), yaml.CSafeLoader)
     ]
@@ -132,15 +132,18 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
         yield pixels
 
     monkeypatch.setattr("edgeline.sites.render.local_copy", fetched)
-    stored = partial(
-        render, "s3://bucket/models/mixed/3", "kserve", MODELS, str(tmp_path / "store")
-    )
+
+    def stored(version: str = "", address: str = "") -> list[Path]:
+        settings = SiteSettings("kserve", model_from="store", kserve_version=version)
+        place = ("s3://bucket/models/mixed/3", settings, MODELS, str(tmp_path / "store"))
+        return render(*place, address=address)
+
     for version, container, mode in (
         ("0.20.1", "edgeline-storage", "Standard"),
         ("0.19.0", None, "Standard"),
         ("0.15.2", None, "RawDeployment"),
     ):
-        (path,) = stored(model_from="store", kserve_version=version)
+        (path,) = stored(version)
         *_, service = yaml.safe_load_all(path.read_text())
         predictor = service["spec"]["predictor"]
         assert predictor["model"]["storageUri"] == "edgeline+s3://bucket/models/mixed/3/"
@@ -150,7 +153,7 @@ def test_kserve_takes_the_model_from_a_volume_or_from_the_store(
         head = path.read_text().partition("\napiVersion")[0].replace("\n# ", " ")
         assert "the ClusterStorageContainer edgeline-storage of manifests/base/kserve" in head
         assert "service account edge-server that may read" in head
-    (path,) = stored(model_from="store", address="minio://mlpipeline/models/mixed/3")
+    (path,) = stored(address="minio://mlpipeline/models/mixed/3")
     *_, service = yaml.safe_load_all(path.read_text())
     uri = service["spec"]["predictor"]["model"]["storageUri"]
     assert uri == "edgeline+s3://mlpipeline/models/mixed/3/"  # as KServe calls any such store
@@ -162,7 +165,9 @@ def test_what_kserve_is_told_otherwise_has_another_digest_on_its_pods(
     """KServe hands annotations on to pods: by them `serve` tells new ones from those before."""
 
     def spec(**given: str) -> str:
-        (path,) = render(str(pixels), "kserve", MODELS, str(tmp_path), **given)
+        address = given.pop("address", "")
+        settings = SiteSettings("kserve", **given)
+        (path,) = render(str(pixels), settings, MODELS, str(tmp_path), address=address)
         *_, service = yaml.safe_load_all(path.read_text())
         return str(service["metadata"]["annotations"]["edgeline.dev/spec"])
 
@@ -205,22 +210,22 @@ def test_kserve_s_storage_container_of_ours_is_taken_for_our_addresses_alone(
     [
         (
             {"kserve_version": "0.19"},
-            "KServe 0.19 takes no model from an image volume: .*0.20; take it from the store",
+            "KServe 0.19 takes no model from an image volume, .*0.20: give model_from store",
         ),
         ({"kserve_version": "0.14.1", "model_from": "store"}, "for KServe 0.15 and later"),
         ({"kserve_version": "v0.9.0", "model_from": "store"}, "for KServe 0.15 and later"),
-        ({"kserve_version": "new"}, "--kserve-version is 'new': give KServe's version as 0.20"),
-        ({"kserve_version": "0.20.x"}, "--kserve-version is '0.20.x'"),
-        ({"kserve_version": "0.20.1 "}, "--kserve-version is '0.20.1 '"),
-        ({"kserve_version": "0.20-beta"}, "--kserve-version is '0.20-beta'"),
-        ({"kserve_version": "0.020"}, "--kserve-version is '0.020'"),
-        ({"kserve_version": "1.34"}, "--kserve-version is '1.34'"),  # Kubernetes'
-        ({"model_from": "volume"}, "--model-from is 'volume'"),
+        ({"kserve_version": "new"}, "kserve_version is 'new': give KServe's version as 0.20"),
+        ({"kserve_version": "0.20.x"}, "kserve_version is '0.20.x'"),
+        ({"kserve_version": "0.20.1 "}, "kserve_version is '0.20.1 '"),
+        ({"kserve_version": "0.20-beta"}, "kserve_version is '0.20-beta'"),
+        ({"kserve_version": "0.020"}, "kserve_version is '0.020'"),
+        ({"kserve_version": "1.34"}, "kserve_version is '1.34'"),  # Kubernetes'
+        ({"model_from": "volume"}, "model_from is 'volume'"),
         (
             {"model_from": "modelcar"},
-            "starts a shell in a modelcar's image: .* together with --base",
+            "model_from is 'modelcar', and modelcar_base is not",
         ),
-        ({"model_from": "store"}, "A folder is not an address that KServe .* --model-from image"),
+        ({"model_from": "store"}, "A folder is not an address that KServe .* model_from image"),
         ({"model_from": "store", "kserve_version": "0.19"}, "A folder is not an .* modelcar"),
         ({"name": "a" * 45}, "has 64 characters, and 63 are allowed: give a --name of at most 44"),
         # KServe 0.20 made no Service of 49 in the namespace `ml`: a label's value is too long
@@ -229,15 +234,19 @@ def test_kserve_s_storage_container_of_ours_is_taken_for_our_addresses_alone(
             "isvc.a{49}-predictor has 64 characters, .* a --name of at most 48",
         ),
         ({"namespace": "n" * 60}, "give a --name and a --namespace of at most 52 together"),
-        ({"form": "kustomize", "model_from": "store"}, "are for --for kserve"),
+        (
+            {"form": "kustomize", "model_from": "store"},
+            "kustomize is not KServe's: leave model_from out",
+        ),
     ],
 )
 def test_what_kserve_would_never_start_is_refused(
     given: dict[str, str], said: str, pixels: Path, tmp_path: Path
 ) -> None:
-    form = given.pop("form", "kserve")
+    settings = {"form": "kserve", **given}
+    place = {key: settings.pop(key) for key in ("name", "namespace") if key in settings}
     with pytest.raises(EdgelineError, match=said):
-        render(str(pixels), form, MODELS, str(tmp_path / "site"), **given)
+        render(str(pixels), SiteSettings(**settings), MODELS, str(tmp_path / "site"), **place)
     assert not (tmp_path / "site").exists()
 
 
@@ -310,7 +319,8 @@ def test_a_server_takes_calls_with_a_token_alone_unless_it_is_said_otherwise(
 
 
 def rendered_with(form: str, bundle: Path, folder: Path, given: str) -> str:
-    paths = render(str(bundle), form, MODELS, str(folder / form), tokens=given)
+    settings = SiteSettings(form, tokens=given)
+    paths = render(str(bundle), settings, MODELS, str(folder / form))
     return "\n".join(path.read_text().replace('\\"', '"') for path in paths)
 
 
@@ -345,9 +355,10 @@ def test_docker_compose_takes_the_file(pixels: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_argument_is_named(
-    arguments: dict[str, str], said: str, pixels: Path, tmp_path: Path
+    arguments: dict[str, Any], said: str, pixels: Path, tmp_path: Path
 ) -> None:
     given = {"bundle": str(pixels), "form": "compose", "repository": MODELS, **arguments}
+    given["settings"] = SiteSettings(given.pop("form"))
     with pytest.raises(EdgelineError, match=re.escape(said)):
         render(output=str(tmp_path / "out"), **given)
     assert not (tmp_path / "out").exists()
@@ -469,7 +480,7 @@ def test_a_layer_that_is_no_archive_is_a_sentence(
 def test_the_files_of_a_site_tell_version_and_digest(
     form: str, pixels: Path, tmp_path: Path
 ) -> None:
-    files = render(str(pixels), form, MODELS, str(tmp_path / "site"))
+    files = render(str(pixels), SiteSettings(form), MODELS, str(tmp_path / "site"))
     found = deployed.read(file.read_text() for file in files)
     assert found.version == 3
     assert re.fullmatch("sha256:[0-9a-f]{64}", found.images[f"{MODELS}/mixed"])

@@ -6,9 +6,10 @@ import pytest
 
 from edgeline.components.plan.plan import Plan, plan
 from edgeline.errors import EdgelineError
+from edgeline.sites.settings import DEFAULTS
 from edgeline.stores.destinations import LOCAL_RUN
 
-UNSAID = {"modelcar_base": "", "model_from": "", "kserve_version": "", "tokens": ""}
+UNSAID = {**DEFAULTS}
 
 
 def test_each_entry_is_gone_through_once() -> None:
@@ -20,6 +21,19 @@ def test_each_entry_is_gone_through_once() -> None:
     found = plan(["tvm", "onnx", "tvm"], sites, "ghcr.io/acme/models")
     assert found.targets == ["tvm", "onnx"]
     assert found.sites == [{**UNSAID, **site} for site in sites[1:]]
+
+
+def test_a_site_says_all_that_its_devices_have() -> None:
+    server = f"ghcr.io/acme/server@sha256:{'0' * 64}"
+    press = {"site": "git+https://host/a.git//press", "form": "compose", "login": "/etc/docker"}
+    press |= {
+        "accelerator": "/dev/accel/accel0",
+        "server": server,
+        "port": 8081.0,
+    }  # as KFP hands it
+    (found,) = plan(sites=[press], models_repository="ghcr.io/acme/models").sites
+    assert found == {**UNSAID, **press, "port": 8081}
+    assert type(found["port"]) is int
 
 
 BASE = f"docker.io/library/busybox@sha256:{'0' * 64}"
@@ -54,6 +68,9 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
         plan(["litert", target])
 
 
+DEVICE = {"site": "git+https://host/a.git//press", "form": "compose"}
+
+
 @pytest.mark.parametrize(
     ("site", "fault"),
     [
@@ -64,11 +81,11 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
         ({"site": "git+https://[host/m.git//x"}, "entry 1: The site's address is malformed"),
         (
             {"site": "cluster://edge", "form": "helm"},
-            "form is 'helm', but must be one of kustomize",
+            "There is no kind of site 'helm'",
         ),
         ({"site": "cluster://edge", "form": ["kserve"]}, "form is"),
         ({"site": "cluster://edge", "form": "ocm"}, "A cluster does not take ocm: use kustomize"),
-        ({"site": "cluster://edge", "name": "x"}, "has 'name', but takes site, form, "),
+        ({"site": "cluster://edge", "name": "x"}, "there is no setting 'name'"),
         (
             {"site": "cluster://edge", "modelcar_base": BASE},
             "form kustomize has no modelcar: leave modelcar_base out",
@@ -108,8 +125,16 @@ def test_what_is_no_target_is_named_with_its_place(target: object) -> None:
         ),
         (
             {"site": "cluster://edge", "form": "kserve", "kserve_version": "0.19"},
-            "kserve_version is 0.19, and an image volume needs 0.20: give model_from store",
+            "KServe 0.19 takes no model from an image volume, which needs 0.20: give model_from",
         ),
+        ({"site": "cluster://edge", "port": 8081}, "The form kustomize takes no port, which is"),
+        ({**DEVICE, "port": "8081"}, "port is '8081', but must be an integer"),
+        ({**DEVICE, "port": True}, "port is True, but must be an integer"),
+        ({**DEVICE, "port": 0}, "The port 0 is not one: give an integer from 1"),
+        ({**DEVICE, "accelerator": "coral"}, "There is no accelerator 'coral'. Did you mean"),
+        ({**DEVICE, "accelerator": "nvidia"}, "give as server an image with a runtime for it"),
+        ({**DEVICE, "server": "acme/server:2"}, "The server 'acme/server:2' has no digest"),
+        ({**DEVICE, "login": "~/.docker"}, "The login '~/.docker' is not the absolute path"),
         ({"site": "git+https://me:secret@host/a.git//b"}, "holds a password"),
         ({"site": "cluster://edge", "tokens": "A b"}, "tokens is 'A b': name a Secret"),
         (

@@ -14,6 +14,7 @@ from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
 from edgeline.server.models.loading import load
 from edgeline.sites.render import render
+from edgeline.sites.settings import SiteSettings
 
 ORIGIN = {"source": "hf://a/b@c/m.tflite", "kind": "tflite", "sha256": "5" * 64, "revision": "c"}
 
@@ -93,7 +94,7 @@ def test_an_onnx_model_is_a_bundle_that_sites_decline(imported, tmp_path):
     with pytest.raises(
         EdgelineError, match=r"made for onnx, .*`edgeline site push` makes an image"
     ):
-        render(str(folder), "compose", "ghcr.io/acme/models", str(tmp_path / "site"))
+        render(str(folder), SiteSettings("compose"), "ghcr.io/acme/models", str(tmp_path / "site"))
     assert not (tmp_path / "site").exists()
 
 

@@ -4,12 +4,16 @@ answers as GitHub and GitLab were recorded to. NOT TESTED: github.com and GitLab
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -399,4 +403,68 @@ def test_what_is_no_such_api_is_one_sentence(
         with pytest.raises(EdgelineError, match="otherwise than the API of GitHub: is that what"):
             forges.find(place, "branch")
     with pytest.raises(EdgelineError, match="otherwise than the API of GitHub: is that what"):
+        forges.open_request(place, "branch", "title", "text")
+
+
+@pytest.mark.parametrize(
+    ("forge", "status", "headers", "answer", "said"),
+    [
+        (
+            *("github", 403, {"X-RateLimit-Remaining": "14", "Retry-After": "60"}),
+            {"message": "You have exceeded a secondary rate limit."},
+            r"takes no more requests .* \(You have exceeded .*\): run it again in 60 seconds",
+        ),
+        (
+            *("github", 403, {"X-RateLimit-Remaining": "14"}),
+            {"message": "You have exceeded a secondary rate limit."},
+            "takes no more requests .*: run it again in some minutes",
+        ),
+        (
+            *("github", 403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1655120964"}),
+            {"message": "API rate limit exceeded for user ID 1."},
+            "takes no more requests .*: run it again after 11:49 UTC",
+        ),
+        (
+            *("github", 403, {"X-RateLimit-Remaining": "14"}),
+            {"message": "Resource not accessible by personal access token"},
+            "does not let the token in GIT_TOKEN do that .*not accessible by personal",
+        ),
+        (
+            *("gitlab", 400, {}),
+            {"message": {"title": ["is too long (maximum is 255 characters)"]}},
+            r"refuses the pull request \(400: title is too long \(maximum is 255 characters\)\)",
+        ),
+        (
+            *("gitlab", 403, {}),
+            {"error": "insufficient_scope", "error_description": "The request requires more."},
+            r"insufficient_scope The request requires more\.\): it needs the scope `api`",
+        ),
+        (
+            *("gitlab", 404, {}),
+            {"message": "404 Project Not Found"},
+            "below a path of its host is not supported",
+        ),
+    ],
+)
+def test_what_a_server_refuses_is_said_as_its_documentation_has_it(
+    forge: str,
+    status: int,
+    headers: dict[str, str],
+    answer: Any,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Shapes: GitHub's "Rate limits for the REST API", GitLab's "Troubleshooting the REST API"."""
+    message = Message()
+    for name, value in headers.items():
+        message[name] = value
+
+    def refusing(request: urllib.request.Request, _: float) -> None:
+        body = io.BytesIO(json.dumps(answer).encode())
+        raise urllib.error.HTTPError(request.full_url, status, "", message, body)
+
+    monkeypatch.setenv("GIT_TOKEN", "secret")
+    monkeypatch.setattr(redirects, "urlopen", refusing)
+    place = GitFolder("https://git.example.com/a/b.git", "site", "main", forge)
+    with pytest.raises(EdgelineError, match=said):
         forges.open_request(place, "branch", "title", "text")

@@ -411,13 +411,28 @@ def test_what_cannot_be_is_refused_before_anything_is_pushed(
     for given, said in (
         ({"name": "a" * 45}, "KServe never starts .* has 64 characters"),
         ({"kserve_version": "0.20.x"}, r"kserve_version is '0\.20\.x'"),
-        ({"kserve_version": "0.19"}, "an image volume needs 0.20"),
+        ({"kserve_version": "0.19"}, "from an image volume, which needs 0.20"),
         ({"model_from": "store"}, "A folder is not an address that KServe fetches a model from"),
     ):
         with pytest.raises(EdgelineError, match=said):
             deploy(recorded, site, registry, tmp_path, form="kserve", **given)
     assert not (registry.storage / "docker").exists()
     assert run_git("log", "--format=%s", "main", folder=repository) == "Begin\n"
+
+
+def test_a_device_gets_its_accelerator_port_login_and_server(
+    recorded: Path, repository: Path, registry: Any, tmp_path: Path
+) -> None:
+    site = f"git+file://{repository}//sites/press"
+    server = f"registry.example/server@sha256:{'0' * 64}"
+    given = {"accelerator": "/dev/accel/accel0", "server": server, "port": 8081}
+    deploy(recorded, site, registry, tmp_path, form="compose", login="/etc/docker-login", **given)
+    text = run_git("show", "main:sites/press/compose.yaml", folder=repository)
+    service = yaml.safe_load(text)["services"]["edge-server"]
+    assert service["image"] == server
+    assert service["ports"] == ["127.0.0.1:8081:8080"]
+    assert service["devices"] == ["/dev/accel/accel0:/dev/accel/accel0"]
+    assert service["environment"] == {"DOCKER_CONFIG": "/etc/edgeline/registry"}
 
 
 def test_kserve_takes_the_model_from_where_publish_has_put_it(

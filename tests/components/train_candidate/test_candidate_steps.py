@@ -78,3 +78,17 @@ def test_a_step_gives_what_it_found_from_a_process_of_its_own() -> None:
 def test_what_goes_wrong_is_one_sentence(work, given, said) -> None:
     with pytest.raises(steps.StepFailedError, match=said):
         steps.run("train", work, *given)
+
+
+def test_its_evaluation_asks_beam_s_workers_as_its_features_do(tmp_path) -> None:
+    """The first thing that a step does with workers is to ask whether they answer."""
+    from edgeline.components.train_candidate import train_candidate as way
+
+    workers = ["--job_endpoint=127.0.0.1:9", "--environment_type=LOOPBACK"]
+    asked = way.AskedOfAll("label", beam_options=workers)
+    made, page = str(tmp_path / "made"), str(tmp_path / "page.html")
+    said = "cannot be reached at 127.0.0.1:9"
+    with pytest.raises(EdgelineError, match=said):
+        way._analyze("", "", made, page, asked, "")
+    with pytest.raises(EdgelineError, match=said):
+        way._transform("", "", "module", made, made, page, asked, "")
