@@ -67,7 +67,7 @@ def specialise(generic: Generic, name: str, description: str, **defaults: Any) -
     """A kfp pipeline of a generic one.
 
     Args:
-        generic: for example `edgeline.pipelines.tabular.pipeline.tabular`.
+        generic: for example `edgeline.pipelines.tabular.graph.tabular`.
         name: the pipeline's name, of `[a-z0-9-]`.
         description: a line for the UI.
         **defaults: parameters of it, objects (`training={"steps": 300}`) or fields (`steps=300`);

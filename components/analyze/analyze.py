@@ -45,7 +45,7 @@ from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.reports.report import Section
 from edgeline.runtimes import original
-from edgeline.runtimes.metrics import AUC_TFMA
+from edgeline.runtimes.metric_names import AUC_TFMA
 
 SCHEMA = "evaluation/v1"
 MOST_CLASSES_SHOWN = 50

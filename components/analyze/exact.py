@@ -13,7 +13,8 @@ from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.components.analyze.decision import ThresholdOutcome, decisions
 from edgeline.components.analyze.decision_goal import DecisionGoal
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes.metrics import AUC, Binary
+from edgeline.runtimes.metric_names import AUC
+from edgeline.runtimes.metrics import Binary
 
 Counted = dict[str, Binary]  # by model, the candidate first
 

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgeline.artifacts.decision_threshold import USUAL
-from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA, NAMES
+from edgeline.runtimes.metric_names import ACCURACY, AUC, AUC_TFMA, NAMES
 
 if TYPE_CHECKING:
     import tensorflow_model_analysis as tfma

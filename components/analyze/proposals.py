@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeline.components.analyze.curves import Curves
-from edgeline.runtimes.metrics import ACCURACY, AUC_TFMA
+from edgeline.runtimes.metric_names import ACCURACY, AUC_TFMA
 
 DIGITS = 3
 # by task: our name, TFMA's, whether higher is better, and the value of chance

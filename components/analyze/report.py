@@ -27,7 +27,7 @@ from edgeline.reports import report as html
 from edgeline.reports.intervals import Axis
 from edgeline.reports.report import Fact, Section
 from edgeline.reports.requirements import section as required_section
-from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA
+from edgeline.runtimes.metric_names import ACCURACY, AUC, AUC_TFMA
 
 if TYPE_CHECKING:
     pass

@@ -13,7 +13,7 @@ from edgeline.artifacts.requirements import MetricRequirement, Requirements, Tre
 from edgeline.components.analyze import results
 from edgeline.components.analyze.published import fetched
 from edgeline.repository.versions import published_versions
-from edgeline.runtimes.metrics import AUC, AUC_TFMA
+from edgeline.runtimes.metric_names import AUC, AUC_TFMA
 
 if TYPE_CHECKING:
     import tensorflow_model_analysis as tfma

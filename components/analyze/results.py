@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeline import artifacts
 from edgeline.components.analyze import scales, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
-from edgeline.runtimes.metrics import AUC
+from edgeline.runtimes.metric_names import AUC
 
 if TYPE_CHECKING:
     import tensorflow_model_analysis as tfma

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from edgeline.components.analyze import names, results, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
 from edgeline.reports.report import number
-from edgeline.runtimes.metrics import AUC, AUC_TFMA
+from edgeline.runtimes.metric_names import AUC, AUC_TFMA
 
 if TYPE_CHECKING:
     import tensorflow_model_analysis as tfma

@@ -24,7 +24,7 @@ from edgeline.components.transform.saved_graph import SavedGraph, check_label, v
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
 from edgeline.formats.doubles import whole
-from edgeline.runtimes.metrics import NAMES
+from edgeline.runtimes.metric_names import NAMES
 
 
 def train(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from edgeline.runtimes.metrics import NAMES
+from edgeline.runtimes.metric_names import NAMES
 
 if TYPE_CHECKING:
     import keras

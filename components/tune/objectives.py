@@ -26,7 +26,7 @@ from edgeline.components.compile import target as targets
 from edgeline.components.compile.target import SAVED_MODEL, TFLITE, Target
 from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.formats import quantisation as quantisations
-from edgeline.runtimes.metrics import ACCURACY, AUC, MSE
+from edgeline.runtimes.metric_names import ACCURACY, AUC, MSE
 
 PARAMETER = "objectives"
 OF_TASK = {

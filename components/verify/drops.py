@@ -21,7 +21,8 @@ import numpy as np
 
 from edgeline.artifacts.shares import DEVIATIONS, at_most
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes.metrics import ACCURACY, AUC, MSE, decisions
+from edgeline.runtimes.metric_names import ACCURACY, AUC, MSE
+from edgeline.runtimes.metrics import decisions
 
 MOST_SCORES = 1 << 20  # rows of which AUC's bound is computed, the first
 FEW = 10  # rows that moved among the others, below which these do not tell how many more may

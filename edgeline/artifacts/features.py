@@ -24,14 +24,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edgeline.errors import EdgelineError
-from edgeline.formats.dtypes import Array
 
 if TYPE_CHECKING:  # a device reads features from a manifest, never from Arrow
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
+
+    from edgeline.formats.dtypes import Array
 
 SHAPE = b"shape"  # in the metadata of an Arrow field
 # There, too: every row of a plain column has the feature, also one without a value. It is a
@@ -39,7 +39,7 @@ SHAPE = b"shape"  # in the metadata of an Arrow field
 EMPTY, NO_VALUES, NO_KIND = b"empty", b"values", b"kind"
 MISSING_INT = -(2**63)
 MISSING: Mapping[str, Any] = {"float32": float("nan"), "int64": MISSING_INT, "string": b""}
-NUMPY_DTYPES: Mapping[str, Any] = {"float32": np.float32, "int64": np.int64, "string": object}
+NUMPY_DTYPES: Mapping[str, str] = {"float32": "float32", "int64": "int64", "string": "object"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ def missing(values: Array) -> npt.NDArray[np.bool_] | None:
 
     Only floats, int64 and strings have one: a model's own input of int8, say, is never missing.
     """
+    import numpy as np  # what only names features needs none
+
     if values.dtype.kind == "f":
         return np.asarray(np.isnan(values))
     if values.dtype == np.int64:
@@ -123,6 +125,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> Array:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -163,6 +166,7 @@ def _column_to_numpy(batch: pa.RecordBatch, feature: Feature) -> Array:
 
 def _flatten(column: pa.Array, feature: Feature, padded: bool) -> pa.Array:
     """The values of lists, [rows * width]: of a missing one, and at the end of a shorter, nulls."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -160,8 +161,22 @@ def digest_of(folder: str | Path) -> str | None:
 
 
 def _listing_of(folder: str | Path) -> _Listing | None:
+    file = Path(folder) / LISTING
     try:
-        listing: _Listing = typed.convert(typed.read(Path(folder) / LISTING), _Listing)
+        state = file.stat()
+    except (OSError, ValueError):
+        return None
+    return _listing_in(file, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _listing_in(file: Path, *_: int) -> _Listing | None:
+    """A listing is read once: the page of a run asks each some twenty times.
+
+    A folder is renamed to its place, so that another one's file has another number or time.
+    """
+    try:
+        listing: _Listing = typed.convert(typed.read(file), _Listing)
     except EdgelineError:
         return None
     return listing

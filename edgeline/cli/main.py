@@ -6,33 +6,16 @@ import contextlib
 import os
 import signal
 import sys
+from collections import UserDict
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from edgeline.cli import completion
-from edgeline.cli.check import check
-from edgeline.cli.compile import compile_
-from edgeline.cli.compile_model import compile_model
-from edgeline.cli.components import components
-from edgeline.cli.environments import environments
-from edgeline.cli.images import images
-from edgeline.cli.init import init
-from edgeline.cli.lint import lint
-from edgeline.cli.pipelines import pipelines
-from edgeline.cli.repository import repository
-from edgeline.cli.run import run
-from edgeline.cli.runs import logs, open_, runs
-from edgeline.cli.schedules import schedules
-from edgeline.cli.serve import serve
-from edgeline.cli.sites import site
-from edgeline.cli.submit import submit
-from edgeline.cli.tune import tune
-from edgeline.cli.verify import verify
-from edgeline.cli.warm import warm
 from edgeline.errors import EdgelineError, at_path, shortened
 from edgeline.version import __version__
 
@@ -46,38 +29,52 @@ def cli() -> None:
     """
 
 
-for _command in (
-    check,
-    compile_,
-    compile_model,
-    environments,
-    images,
-    init,
-    lint,
-    logs,
-    open_,
-    components,
-    pipelines,
-    repository,
-    run,
-    runs,
-    schedules,
-    serve,
-    site,
-    submit,
-    tune,
-    verify,
-    warm,
-):
-    cli.add_command(_command)
+class CommandsByName(UserDict[str, click.Command]):
+    """A group's commands by their names, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = super().__getitem__(name)
+        if not isinstance(found, click.Command):
+            module, _, attribute = PLACES[name].partition(":")
+            found = getattr(import_module(f"edgeline.cli.{module}"), attribute)
+            _whole_sentence(found)
+            completion.add(found)  # looks at callbacks, which the next one wraps
+            _check_given(found)
+            self[name] = found
+        return found
 
 
-def _whole_sentences(group: click.Group) -> None:
+PLACES = {
+    "check": "check:check",
+    "compile": "compile:compile_",
+    "compile-model": "compile_model:compile_model",
+    "components": "components:components",
+    "environments": "environments:environments",
+    "images": "images:images",
+    "init": "init:init",
+    "lint": "lint:lint",
+    "logs": "runs:logs",
+    "open": "runs:open_",
+    "pipelines": "pipelines:pipelines",
+    "repository": "repository:repository",
+    "run": "run:run",
+    "runs": "runs:runs",
+    "schedules": "schedules:schedules",
+    "serve": "serve:serve",
+    "site": "sites:site",
+    "submit": "submit:submit",
+    "tune": "tune:tune",
+    "verify": "verify:verify",
+    "warm": "warm:warm",
+}
+
+
+def _whole_sentence(command: click.Command) -> None:
     """Show whole first sentences in lists of commands: click cuts them at the end of a line."""
-    for command in group.commands.values():
-        command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
-        if isinstance(command, click.Group):
-            _whole_sentences(command)
+    command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _whole_sentence(each)
 
 
 def _check_given(command: click.Command) -> None:
@@ -122,9 +119,8 @@ def _given(
     return callback(context, parameter, value) if callback else value
 
 
-_whole_sentences(cli)
-completion.add(cli)  # looks at callbacks, which the next one wraps
 _check_given(cli)
+cli.commands = CommandsByName(PLACES)  # type: ignore[arg-type]  # commands after a look
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgeline.cli.arguments import as_json, finite, new_file
 from edgeline.cli.run import (
@@ -39,15 +40,24 @@ namespace_of_runs = click.option(
 
 @click.group(invoke_without_command=True)
 @click.pass_context
-def runs(context: click.Context) -> None:
+@root_of_runs
+@host_of_runs
+@namespace_of_runs
+@as_json
+def runs(context: click.Context, /, **options: Any) -> None:
     """Look at runs, of this machine or of a KFP server: list, show, compare, open, logs,
-    track, prune.
+    track, prune. Without any of these: list.
 
     With --host, --root is the pipeline root that a run's files are read from, where the server does
     not tell it.
     """
     if context.invoked_subcommand is None:
-        context.invoke(list_)
+        context.invoke(list_, **options)
+        return
+    for name in options:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.removeprefix('as_')}"
+            raise UsageError(f"{option} stands before {context.invoked_subcommand}: put it behind.")
 
 
 @runs.command("list")
@@ -55,9 +65,7 @@ def runs(context: click.Context) -> None:
 @host_of_runs
 @namespace_of_runs
 @as_json
-def list_(
-    root: str = RUNS, host: str | None = None, namespace: str | None = None, as_json: bool = False
-) -> None:
+def list_(root: str, host: str | None, namespace: str | None, as_json: bool) -> None:
     """List the runs, the latest first; of a server the latest 50."""
     _check(host, namespace)
     if host:

@@ -76,6 +76,7 @@ class KeptResults(LocalCache):  # type: ignore[misc]
     on_hit: Callable[[str, dict[str, Any], dict[str, Any]], None]
     on_miss: Callable[[str, str], None]
     cost: Callable[[], dict[str, Any]]
+    told: Callable[[], dict[str, Any]]
 
     def __init__(self, cache_root: str) -> None:
         super().__init__(cache_root=cache_root)
@@ -125,7 +126,7 @@ class KeptResults(LocalCache):  # type: ignore[misc]
 
     def put(self, key: str, outputs: dict[str, Any]) -> None:
         made = self._made[key]
-        entry = self._serialize_outputs(outputs)
+        entry = _in_order(self._serialize_outputs(outputs), self.told())
         if redacted(entry) != entry:  # a secret is not kept, so such a task runs again
             return
         entry[NOTES] = {
@@ -194,6 +195,7 @@ def bound(
     on_hit: Callable[[str, dict[str, Any], dict[str, Any]], None],
     on_miss: Callable[[str, str], None],
     cost: Callable[[], dict[str, Any]],
+    told: Callable[[], dict[str, Any]],
 ) -> type[KeptResults]:
     """The class that kfp.local is to make its cache of.
 
@@ -201,14 +203,24 @@ def bound(
         on_hit: told the component, the outputs, and the cost of the task where it was this run's.
         on_miss: told the component of a task that runs again, and why ("" where it never ended).
         cost: of the task that has just ended in this thread.
+        told: its outputs in the order in which it told them, which kfp's messages lose.
     """
     parts = {
         "reuse": reuse,
         "on_hit": staticmethod(on_hit),
         "on_miss": staticmethod(on_miss),
         "cost": staticmethod(cost),
+        "told": staticmethod(told),
     }
     return type("RunResults", (KeptResults,), parts)
+
+
+def _in_order(value: Any, like: Any) -> Any:
+    """A JSON value with its names in the order of another one's: people see the first of them."""
+    if not (isinstance(value, dict) and isinstance(like, dict)):
+        return value
+    names = dict.fromkeys([*(name for name in like if name in value), *value])
+    return {name: _in_order(value[name], like.get(name)) for name in names}
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -158,7 +158,8 @@ def _recorded(
                 return
             recorder.write(seconds=time.monotonic() - started)
             look()
-            if task.state in ("succeeded", "failed"):
+            ended = task.state in ("succeeded", "failed")
+            if ended and not task.task.exit_handler:  # whose end is the run's, which writes it
                 write_page(as_it_is("running"), recorder.head)
 
     recorder.write()

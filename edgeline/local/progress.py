@@ -63,6 +63,9 @@ class Progress:
     def update(self, result: TaskResult) -> None:
         """Take note of a task that has started or ended."""
         name = result.task.component
+        loop, bracket, _ = name.partition("[")
+        if bracket:  # rounds stand for their loop's task
+            self.tasks.pop(loop, None)
         self.tasks[name] = result
         if result.state == "running":
             self.started[name] = time.monotonic()

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeline.artifacts.folder import facts_of, schema_of
 from edgeline.local.tasks import DONE, TaskResult
-from edgeline.runtimes.metrics import ACCURACY, AUC, AUC_TFMA, MSE
+from edgeline.runtimes.metric_names import ACCURACY, AUC, AUC_TFMA, MSE
 
 SCHEMA = "evaluation/v1"
 FIRST = (AUC, AUC_TFMA, ACCURACY, "root_mean_squared_error", MSE, "mean_absolute_error")

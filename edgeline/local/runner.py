@@ -34,8 +34,9 @@ from edgeline.local.cache import RESULTS, Reuse
 from edgeline.local.record import now
 from edgeline.local.redaction import RedactedLines, redacted, secrets_in
 from edgeline.local.refusals import refusals
+from edgeline.local.rounds import Rounds
 from edgeline.local.tasks import DONE, RunResult, TaskResult, planned
-from edgeline.local.turns import Turn, log_of, record_of, results_of
+from edgeline.local.turns import Turn, log_of, results_of
 from edgeline.local.warm.for_run import ForRun, stage_of
 from edgeline.local.warm.task import EndedTask
 from edgeline.stores.destinations import LOCAL_RUN
@@ -105,15 +106,15 @@ def run_in(
         folders.remove_leftovers(folder)  # of one that was killed and is gone on with
         stack.callback(folders.remove_leftovers, folder)
         never = stack.enter_context(interfaces.all_kept(graph))
-        turn = Turn()
-        watch = _watch(tasks, folder, on_change, turn)
+        turn, rounds = Turn(), Rounds(graph, tasks, arguments)
+        watch = _watch(rounds, folder, on_change, turn)
         if docker:
             runner = kfp.local.DockerRunner()
             handler = containers.handler(watch, [Path.cwd(), folder.parent])
         else:
             runner = kfp.local.SubprocessRunner(use_venv=False)
             handler = _handler(chain, watch)
-        results = results_of(tasks, folder, replace(reuse, never=never), on_change, turn)
+        results = results_of(rounds, folder, replace(reuse, never=never), on_change, turn)
         stack.enter_context(kfp_parts.replaced(runner, handler, results))
         stack.callback(_leave_out_secrets, folder)
         secrets = secrets_in({**os.environ, **arguments})
@@ -136,37 +137,44 @@ def run_in(
 
 def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) -> None:
     """What never ran was skipped; but of a loop over nothing, nothing was asked for, nor of the
-    alternatives to the one that was taken."""
+    alternatives to the one that was taken. Rounds take the place of their loop's task."""
     begun = [result.task for result in tasks.values() if result.state != "waiting"]
     turned = {task.loop for task in begun}
     taken = dict(choice for task in begun for choice in task.choices)
+    rounds = {name: [x for x in tasks if x.startswith(f"{name}[")] for name in tasks}
     for task_name, result in list(tasks.items()):
         if result.state != "waiting":
             continue
-        if any(name.startswith(f"{task_name}[") for name in tasks):
-            del tasks[task_name]  # of a loop, all of whose rounds were taken by other names
+        if rounds[task_name]:
+            del tasks[task_name]
             continue
         if any(taken.get(choice, own) != own for choice, own in result.task.choices):
             del tasks[task_name]
             continue
-        needs = (tasks[before].state for before in result.task.needs if before in tasks)
-        ready = all(state in DONE for state in needs)
+        before = (tasks[name].state for name in result.task.needs if name in tasks)
+        ready = all(state in DONE for state in before)
         if result.task.loop and ready and result.task.loop not in turned:
             del tasks[task_name]
             continue
         result.state = "skipped"
         on_change(result)
     for result in tasks.values():
-        task = result.task
-        kept = [tuple(name for name in some if name in tasks) for some in (task.needs, task.gates)]
-        result.task = replace(task, needs=kept[0], gates=kept[1])
+        needs, gates = (
+            tuple(x for name in some for x in ([name] if name in tasks else rounds.get(name, [])))
+            for some in (result.task.needs, result.task.gates)
+        )
+        result.task = replace(result.task, needs=needs, gates=gates)
+    order = dict.fromkeys(x for name in rounds for x in (name, *rounds[name]) if x in tasks)
+    in_order = {name: tasks[name] for name in order}
+    tasks.clear()
+    tasks.update(in_order)
 
 
 Start = Callable[[Path], EndedTask]  # runs a task, given a file for its output
 
 
 def _watch(
-    tasks: dict[str, TaskResult],
+    rounds: Rounds,
     folder: Path,
     on_change: Callable[[TaskResult], None],
     turn: Turn,
@@ -175,7 +183,7 @@ def _watch(
 
     def watch(command: list[str], start: Start) -> Status:
         output = Path(_executor_input(command)["outputs"]["outputFile"])
-        result = record_of(tasks, output.parent.name, str(output))
+        result = rounds.record_of(output.parent.name, str(output))
         turn.result = result
         result.again = "" if result.task.exit_handler else turn.again
         result.state, result.began = "running", now()
@@ -184,7 +192,7 @@ def _watch(
         result.log.touch()
         before = result.log.stat().st_size  # of an attempt before, whose reason is not this one's
         if result.task.exit_handler:
-            _note(output.parents[1] / NOTE, tasks)
+            _note(output.parents[1] / NOTE, rounds.tasks)
         on_change(result)
         started = time.monotonic()
         try:

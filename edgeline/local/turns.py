@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgeline.local.cache import KeptResults, Reuse, bound
+from edgeline.local.rounds import Rounds
 from edgeline.local.tasks import TaskResult
-
-ROUND = re.compile(r"-iteration-(\d+)/")  # of a loop, in the path of a task's output
 
 
 class Turn(threading.local):
@@ -22,23 +19,13 @@ class Turn(threading.local):
     again: str = ""
 
 
-def record_of(tasks: dict[str, TaskResult], component: str, place: str) -> TaskResult:
-    """The record of a task; in a loop one for each round: compile, compile[1], ..."""
-    rounds = ROUND.findall(place)
-    if any(map(int, rounds)):
-        name = f"{component}[{','.join(rounds)}]"
-        own = replace(tasks[component].task, component=name)
-        return tasks.setdefault(name, TaskResult(own))
-    return tasks[component]
-
-
 def log_of(folder: Path, result: TaskResult) -> Path:
     """Where a task's output goes."""
     return folder / "logs" / f"{result.task.component}.log"
 
 
 def results_of(
-    tasks: dict[str, TaskResult],
+    rounds: Rounds,
     folder: Path,
     reuse: Reuse,
     on_change: Callable[[TaskResult], None],
@@ -47,16 +34,16 @@ def results_of(
     """The class of the cache of a run, which keeps the records of tasks that it has the results of.
 
     Args:
-        tasks: the records, by component.
+        rounds: the records.
         folder: of the run.
         turn: told why a task runs again, and asked for the one that has just ended.
     """
-    naming = threading.Lock()
+    taking = threading.Lock()
 
     def on_hit(component: str, outputs: dict[str, Any], cost: dict[str, Any]) -> None:
         place = next((value.uri for value in outputs.values() if hasattr(value, "uri")), "")
-        with naming:  # rounds of a loop, side by side
-            result = _free(tasks, component, record_of(tasks, component, place))
+        with taking:  # rounds of a loop, side by side
+            result = rounds.free_record_of(component, place)
             result.state = "cached"
         result.seconds = cost.get("seconds", 0.0)
         result.cpu_seconds = cost.get("cpu_seconds", 0.0)
@@ -80,16 +67,7 @@ def results_of(
         names = ("seconds", "cpu_seconds", "peak_memory", "began")
         return {name: getattr(result, name) for name in names}
 
-    return bound(reuse, on_hit, on_miss, cost)
+    def told() -> dict[str, Any]:
+        return turn.result.outputs if turn.result else {}
 
-
-def _free(tasks: dict[str, TaskResult], component: str, result: TaskResult) -> TaskResult:
-    """A record that no other round has taken: equal rounds of a loop have one result."""
-    if result.state == "waiting":
-        return result
-    names = [component, *(f"{component}[{number}]" for number in range(1, len(tasks) + 1))]
-    for name in names:
-        own = replace(tasks[component].task, component=name)
-        if (found := tasks.setdefault(name, TaskResult(own))).state == "waiting":
-            return found
-    raise RuntimeError(f"no free record of {component}")
+    return bound(reuse, on_hit, on_miss, cost, told)

@@ -18,7 +18,6 @@ is a curve of `train` and no number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,18 +26,8 @@ import numpy as np
 from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
+from edgeline.runtimes.metric_names import ACCURACY, AUC, MSE
 
-AUC, ACCURACY, MSE = "auc", "accuracy", "mean_squared_error"
-AUC_TFMA = "auc_tfma"
-# what Keras and TFMA call the same
-NAMES: Mapping[str, str] = {
-    "acc": ACCURACY,
-    "binary_accuracy": ACCURACY,
-    "categorical_accuracy": ACCURACY,
-    "sparse_categorical_accuracy": ACCURACY,
-    "mse": MSE,
-    **{name: name for name in (AUC, ACCURACY, MSE)},
-}
 ROWS = 1 << 20  # scores that are kept; what is made of them takes some 150 bytes each
 BINS = 1 << 16
 

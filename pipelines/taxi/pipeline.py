@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgeline.pipelines.tabular.pipeline import specialise
+from edgeline.pipelines.tabular.graph import specialise
 
 
 def _for_all_rows(lower_bound: float) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 hyperparameters."""
 
 from edgeline.pipelines.specialise import Generic, specialise
-from edgeline.pipelines.tabular.pipeline import graph
+from edgeline.pipelines.tabular.graph import graph
 
 pipeline = specialise(
     Generic("tuned", graph), "tuned", "A search for hyperparameters, then as tabular."

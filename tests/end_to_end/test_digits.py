@@ -87,7 +87,11 @@ def test_every_task_ends_well(digits: Finished) -> None:
     assert digits.code == 0, digits.output
     states = {name: task["state"] for name, task in digits.record["tasks"].items()}
     assert set(states.values()) == {"succeeded"}, states
-    assert {"compile", "compile[1]", "verify-3", "verify-3[1]", "publish-4[1]"} <= states.keys()
+    assert {
+        f"{task}[{target}]"
+        for task in ("compile", "verify-3", "publish-4")
+        for target in ("ethos-u55", "tflite-micro")
+    } <= states.keys()
 
 
 def test_the_cloud_model_is_good_on_every_digit(digits: Finished, form: Form) -> None:
@@ -99,7 +103,7 @@ def test_the_cloud_model_is_good_on_every_digit(digits: Finished, form: Form) ->
 def test_no_image_is_lost(digits: Finished, form: Form) -> None:
     splits = _metadata(digits, "ingest", "examples")["splits"]
     assert sum(split["rows"] for split in splits.values()) == form.rows
-    for task in ("verify", "verify-3", "verify-3[1]", "verify-2"):
+    for task in ("verify", "verify-3[ethos-u55]", "verify-3[tflite-micro]", "verify-2"):
         found = _metadata(digits, task, "verification")
         assert found["rows"] == splits["eval"]["rows"], task
         assert found["approved"] is True, found["reasons"]
@@ -111,7 +115,7 @@ def test_the_float_model_decides_as_the_cloud_model(digits: Finished) -> None:
     assert found["changed_decisions"] == 0
 
 
-@pytest.mark.parametrize("task", ["verify", "verify-3[1]"])
+@pytest.mark.parametrize("task", ["verify", "verify-3[tflite-micro]"])
 def test_integers_lose_less_than_half_a_point(digits: Finished, task: str) -> None:
     accuracy = _metadata(digits, task, "verification")["metrics"]["accuracy"]
     assert accuracy["cloud"] - accuracy["edge"] <= 0.005
@@ -125,7 +129,7 @@ def test_the_whole_integer_model_maps_to_the_edge_tpu(digits: Finished) -> None:
 
 
 def test_the_whole_integer_model_runs_on_the_npu(digits: Finished) -> None:
-    built = _metadata(digits, "compile", "compiled_model")
+    built = _metadata(digits, "compile[ethos-u55]", "compiled_model")
     assert built["target"] == "ethos-u55"
     assert built["share"] == 1.0
     assert not built["left_on_cpu"]
@@ -142,7 +146,7 @@ def test_the_microcontrollers_bundle_is_what_was_verified_in_its_interpreter(
     manifest = bundle.read(folder)
     assert manifest.verification["runs_here"] is True
     assert {"model.tflite", "model.cc", "model.h", "placement.json"} <= manifest.files.keys()
-    built = _metadata(digits, "compile[1]", "compiled_model")
+    built = _metadata(digits, "compile[tflite-micro]", "compiled_model")
     assert 0 < built["facts"]["arena_bytes"] < 200_000
 
 
@@ -200,7 +204,7 @@ def test_pages_are_self_contained_and_name_every_round_of_the_loop(digits: Finis
     page = digits.page.read_text()
     links = re.findall(r"""(?:src|href)=["'](?!#|data:|file:)([^"']+)""", page)
     assert links and all((digits.page.parent / unquote(link)).exists() for link in links)
-    assert "compile[1]" in page
+    assert "compile[tflite-micro]" in page
     for task in digits.record["tasks"].values():
         for output in task["outputs"].values():
             uri = str(output.get("uri")) if isinstance(output, dict) else ""
@@ -212,7 +216,10 @@ def test_pages_are_self_contained_and_name_every_round_of_the_loop(digits: Finis
 def test_nothing_of_a_report_is_cut_in_the_panel_of_kubeflow_s_pages(
     digits: Finished, tmp_path: Path
 ) -> None:
-    for task in ("check", "compile", "convert", "validate", "verify", "analyze", "model-card-2"):
+    for task in (
+        *("check", "compile[ethos-u55]", "convert", "validate", "verify", "analyze"),
+        "model-card-2",
+    ):
         for name, output in digits.record["tasks"][task]["outputs"].items():
             if name.endswith(("_report", "model_card")):
                 assert cut_in_panel(Path(output["uri"]).read_text(), tmp_path) == [], name

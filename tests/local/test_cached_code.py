@@ -21,7 +21,9 @@ def look() -> str:
     return word()
 
 @dsl.component(base_image="python", install_kfp_package=False)
-def other() -> str:
+def other(metrics: dsl.Output[dsl.Metrics]) -> str:
+    for name in "zqambyck":
+        metrics.log_metric(name, 1)
     return "same"
 
 @dsl.pipeline(name="own")
@@ -44,6 +46,8 @@ def test_an_edited_module_that_a_component_imports_makes_it_run_again(
     def look(word: str) -> tuple[object, str, str]:
         (helpers / "far.py").write_text(f"def word():\n    return {word!r}\n")
         tasks = client.submit("own.py").tasks
+        # in the order in which the task told them, of which a list of runs shows the first
+        assert "".join(tasks["other"].outputs["metrics"]["metadata"]) == "zqambyck"
         return tasks["look"].outputs["Output"], tasks["look"].state, tasks["other"].state
 
     assert look("first") == ("first", "succeeded", "succeeded")

@@ -82,8 +82,8 @@ def asked(targets: list, sites: list):
         ([], {"plan", "make", "say"}),
         (
             ["tvm", "onnx", "tvm"],
-            {"plan", "make", "make-2", "make-2[1]", "copy", "copy[1]", "join"}
-            | {"say-2", "say-2[0,1]", "say-2[1,0]", "say-2[1,1]"},
+            {"plan", "make", "make-2[tvm]", "make-2[onnx]", "copy[tvm]", "copy[onnx]", "join"}
+            | {f"say-2[{target},{site}]" for target in ("tvm", "onnx") for site in (0, 1)},
         ),
     ],
 )

@@ -126,6 +126,14 @@ def test_what_is_no_run_is_told(tiny):
     assert "There is no run 'nine'" in edgeline("show", "nine")[1]
 
 
+def test_options_of_the_list_need_no_command(two):
+    listed = json.loads(edgeline("--json")[1])
+    assert [each["run"] for each in listed] == two[::-1]
+    assert edgeline("--root", "elsewhere")[1].startswith("No run is kept in elsewhere")
+    code, said = edgeline("--json", "show")
+    assert (code, said) == (2, "--json stands before show: put it behind.")
+
+
 def test_a_namespace_without_a_server_is_refused():
     for arguments in (["list"], ["show", "taxi"], ["compare", "one", "two"]):
         code, said = edgeline(*arguments, "--namespace", "team-a")
