@@ -22,6 +22,7 @@ from edgeline.components.analyze import (
     evaluation_config,
     fairness,
     names,
+    not_evaluated,
     predict,
     proposals,
     published,
@@ -39,6 +40,7 @@ from edgeline.components.analyze.decision import ThresholdOutcome
 from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
 from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
+from edgeline.components.analyze.not_evaluated import SCHEMA
 from edgeline.components.analyze.worst_rows import WrongRow
 from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
@@ -47,7 +49,6 @@ from edgeline.reports.report import Section
 from edgeline.runtimes import original
 from edgeline.runtimes.metric_names import AUC_TFMA
 
-SCHEMA = "evaluation/v1"
 MOST_CLASSES_SHOWN = 50
 
 
@@ -98,7 +99,8 @@ def analyze(
     `proposed_eval_config.json` (see `proposals`), and TFMA's result files, and nothing that differs
     between two runs. A goal that no threshold reaches is a reason not to bless the model, and so is
     a requirement on the trained model that is not met (see `required`); what came of each is in the
-    metadata.
+    metadata. A model that crashes its runtime on rows, or goes beyond a limit there, is not blessed
+    either, nor is one whose baseline does; then nothing else is told of it.
 
     Args:
         examples_path: `examples/v1` folder.
@@ -126,21 +128,35 @@ def analyze(
         workers.hired(beam_options, evaluation_uri, "analyze") as hired,
         tempfile.TemporaryDirectory(prefix="published-", dir=place) as scratch,
     ):
-        return _analyze(
-            examples_path,
-            model_path,
-            evaluation_path,
-            evaluation_report_path,
-            eval_config,
-            split,
-            published.baseline(baseline_model_uri, Path(scratch)),
-            hired,
-            confidence_intervals,
-            seed,
-            decision_goal,
-            asked_for.parse(requirements or {}),
-            Path(scratch),
-        )
+        before = published.baseline(baseline_model_uri, Path(scratch))
+        wanted = asked_for.parse(requirements or {})
+        try:
+            return _analyze(
+                examples_path,
+                model_path,
+                evaluation_path,
+                evaluation_report_path,
+                eval_config,
+                split,
+                before,
+                hired,
+                confidence_intervals,
+                seed,
+                decision_goal,
+                wanted,
+                Path(scratch),
+            )
+        except predict.ModelEndedError as ended:
+            metadata = not_evaluated.write(
+                evaluation_path,
+                evaluation_report_path,
+                not_evaluated.reason(ended, before, wanted.trend, Path(scratch)),
+                artifacts.read(examples_path, examples.SCHEMA),
+                split,
+                original.read(model_path),
+                before,
+            )
+            return Analysis(False, metadata, {}, None, None, USUAL)
 
 
 def _analyze(

@@ -39,6 +39,10 @@ class Predicted:
     raw: pa.RecordBatch
 
 
+class ModelEndedError(EdgelineError):
+    """The candidate or its baseline ended its process on rows: there is nothing to judge by."""
+
+
 BATCH_ROWS = 4096  # of the taxi data TensorFlow holds some 8 kB per row beside a batch
 Predict = Callable[[pa.RecordBatch, str], Predicted]
 
@@ -55,7 +59,8 @@ def loaded(
         weight_columns: the column of example weights by model name, of those that have one.
 
     Returns:
-        A function of a record batch and a word for where it is from (for messages).
+        A function of a record batch and a word for where it is from (for messages), which raises a
+        `ModelEndedError` where a model crashes or goes beyond a limit.
     """
     originals = {name: original.load(path) for name, path in model_paths.items()}
     first = next(iter(originals.values())).artifact
@@ -66,9 +71,11 @@ def loaded(
     def predict(batch: pa.RecordBatch, where: str) -> Predicted:
         label, predictions = None, {}
         for name, (call, takes) in signatures.items():
-            outputs = _outputs(
-                call, features.to_numpy(batch, takes), model_paths[name], where, len(batch)
-            )
+            arrays = features.to_numpy(batch, takes)
+            try:
+                outputs = _outputs(call, arrays, model_paths[name], where, len(batch))
+            except CrashError as crash:
+                raise _ended(crash, name == candidate, where, len(batch)) from crash
             predictions[name] = _prediction(
                 outputs[models.PREDICTION], task, model_paths[name], where
             )
@@ -138,8 +145,6 @@ def _outputs(
 
     try:
         outputs = call(arrays)
-    except CrashError as error:
-        raise error.among(error.rows or range(rows), f" of a batch ({where})") from error
     except (tf.errors.OpError, ValueError, TypeError) as error:
         raise EdgelineError(
             f"{model} cannot evaluate a batch ({where}): {str(error).splitlines()[0].rstrip('.')}."
@@ -152,6 +157,16 @@ def _outputs(
             )
         check_count(len(outputs[name]), rows, f"Output {name!r} of {model}")
     return outputs
+
+
+def _ended(crash: CrashError, is_candidate: bool, where: str, rows: int) -> ModelEndedError:
+    model, way_out = crash.model, crash.way_out
+    if not is_candidate:
+        model, way_out = f"The baseline {model}", "name another as baseline_model_uri"
+    batch = f" of a batch ({where})"
+    return ModelEndedError(
+        str(CrashError(model, crash.how, crash.rows or range(rows), way_out, batch))
+    )
 
 
 def _prediction(values: Any, task: str, model: str, where: str) -> npt.NDArray[np.float32]:

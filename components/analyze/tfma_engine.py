@@ -53,6 +53,7 @@ def evaluate(
     again, up to `spreading.ATTEMPTS` times, from the predictions on: TFMA's sums are of all rows.
 
     Raises:
+        ModelEndedError: as of `predict.loaded`.
         EdgelineError: of the models or the data; or the last job failed, or lost rows.
     """
     from tensorflow_model_analysis.proto import metrics_for_slice_pb2
@@ -87,6 +88,8 @@ def evaluate(
             failure = runners.failure(workers.runner, error)
         for name in exchange.names(f"refused/{evaluation}"):
             raise EdgelineError(exchange.get(name).decode())
+        for name in exchange.names(f"ended/{evaluation}"):
+            raise predict.ModelEndedError(exchange.get(name).decode())
         if failure is None:
             break
         if attempt == spreading.ATTEMPTS or not spreading.is_back(workers.runner):
@@ -212,7 +215,8 @@ class Predicting:
         except PassingError:  # of the store: the job is run again
             raise
         except EdgelineError as error:  # another worker would find the same
-            self.exchange.put(f"refused/{self.evaluation}/{number:06d}", str(error).encode())
+            kind = "ended" if isinstance(error, predict.ModelEndedError) else "refused"
+            self.exchange.put(f"{kind}/{self.evaluation}/{number:06d}", str(error).encode())
 
     def _predicted(self, name: str, where: str) -> Iterator[Any]:
         import apache_beam as beam
@@ -241,7 +245,8 @@ class Predicting:
                 sentence = str(error)
                 for path, told in named.items():
                     sentence = sentence.replace(path, told)
-                raise EdgelineError(sentence) from error
+                ended = isinstance(error, predict.ModelEndedError)
+                raise (predict.ModelEndedError if ended else EdgelineError)(sentence) from error
 
         return predicted
 

@@ -173,6 +173,8 @@ def _compared(
     requirements: Mapping[str, Any],
 ) -> Result:
     """As `verify`, where there is something to compare; a crash is raised."""
+    # before TensorFlow runs here for the original, after which a child costs more
+    loaded = isolated.model(subject.path, runtimes.load, subject.path, runtime)
     original = originals.load(model_path, edge)
     devices = required.devices(requirements, edge, compiled)
     limits = required.with_decisions(limits, devices)
@@ -192,7 +194,6 @@ def _compared(
     ):
         raw = examples.read_spread(rows, split, original.takes, VECTOR_ROWS)
         sample = original.feed(raw)
-        loaded = isolated.model(subject.path, runtimes.load, subject.path, runtime)
         trial = Path(scratch) / vectors.FILE
         inputs = _stored(sample, loaded)
         vectors.write(trial, vectors.Vectors(inputs, {}, 0.0))

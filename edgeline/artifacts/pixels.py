@@ -23,6 +23,9 @@ FORMATS = ("JPEG", "PNG")
 CHANNELS = (1, 3)
 # of a file: only its header is read before these are known
 MOST_PIXELS, LONGEST_SIDE = 1 << 25, 1 << 15
+# of a JPEG: each goes over all pixels, in 16 bytes or more; a progressive one has some ten
+MOST_SCANS = 64
+_SCAN = b"\xff\xda"  # begins one, and stands nowhere else but in metadata
 _LARGE = 1 << 22  # pixels above which one image is decoded at a time: each takes 12 bytes
 _one_large = threading.Lock()
 
@@ -44,6 +47,11 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
     try:
+        if data.startswith(b"\xff\xd8") and data.count(_SCAN) > MOST_SCANS:
+            raise EdgelineError(
+                f"the image has {data.count(_SCAN):,} scans, at most {MOST_SCANS} are taken: save "
+                "it again."
+            )
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             columns, rows = image.size
             if columns * rows > MOST_PIXELS:

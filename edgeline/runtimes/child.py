@@ -22,6 +22,7 @@ from edgeline.errors import EdgelineError, UsageError
 from edgeline.runtimes import limits
 
 GRACE = 30.0  # seconds after which a child that outlived its own limits is given up
+NO_GPU = re.compile(r"\bcuda_\w+\.cc:")  # TensorFlow's error of no weight where there is no GPU
 KERAS = "Exception encountered when calling"
 BEYOND = 1 << 29  # bytes above the limit at which the system refuses: who watches ends it before
 _LOOK = 0.02  # seconds between two looks at a child's memory
@@ -70,7 +71,9 @@ class Child:
     `tell(text)` says what the child is about to do; `tell` is a `Parent`, which takes requests and
     answers them, too. All must be picklable, as arguments, requests and results. The child is
     forked while TensorFlow, if loaded, has not run anything here, so that it need not be loaded
-    twice; else it starts anew, for TensorFlow's threads do not survive a fork. Where the machine's
+    twice; else a fork server is forked, since TensorFlow's threads do not survive a fork. That one
+    starts with the first such child, loads what it needs once for all of them, and runs nothing.
+    Where the machine's
     memory ends, the child goes first. It ends with this process, too.
 
     Args:
@@ -78,7 +81,7 @@ class Child:
             `limits.room` and `limits.converter_room`.
         time_limit: seconds of a core for what it last told, or for a request; by default
             `limits.model_time`.
-        anew: start it anew in any case: for a process whose other threads may hold locks.
+        anew: do not fork this process in any case, since its other threads may hold locks.
     """
 
     def __init__(
@@ -92,17 +95,16 @@ class Child:
         self._seconds = limits.model_time() if time_limit is None else time_limit
         self._more_time = "" if time_limit is not None else f" ({limits.TIME_VARIABLE} allows more)"
         self._memory, self._doing = memory, "starting"
-        forked = not (anew or _tensorflow_runs())
-        context: Any = multiprocessing.get_context("fork" if forked else "spawn")
-        self._line, line = context.Pipe()
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "log"
-        ours = self._line if forked else None
-        self._process = context.Process(
-            target=_run,
-            args=(line, ours, self._log, self._seconds, memory, function, arguments),
-        )
-        self._process.start()
+        work = (self._log, self._seconds, memory, function, arguments)
+        if anew or _tensorflow_runs():
+            self._line, line, self._process = _of_fork_server(work)
+        else:
+            context: Any = multiprocessing.get_context("fork")
+            self._line, line = context.Pipe()
+            self._process = context.Process(target=_run, args=(line, self._line, None, *work))
+            self._process.start()
         line.close()
         self._most = _data(self._process.pid) + memory
         # at the latest when this process ends, before multiprocessing waits for what it started
@@ -187,7 +189,7 @@ def last_error(log: str) -> str:
     Keras names the layer on the line of the error, and what is wrong, in bold, on the next one.
     """
     plain = (re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.splitlines())
-    lines = [line for line in plain if line]
+    lines = [line for line in plain if line and not NO_GPU.search(line)]
     found = next((place for place in reversed(range(len(lines))) if "Error" in lines[place]), None)
     if found is None:
         return ""
@@ -209,18 +211,43 @@ def _end(
     folder.cleanup()
 
 
+def _of_fork_server(work: tuple[object, ...]) -> tuple[Connection, Connection, Any]:
+    """A process that begins as a new Python does, and both ends of the line to it."""
+    context: Any = multiprocessing.get_context("forkserver")
+    # it is asked for these once, when it starts
+    once = ["edgeline.runtimes.quiet_tensorflow"] if "tensorflow" in sys.modules else []
+    context.set_forkserver_preload(["__main__", __name__, *once])
+    while True:
+        ours, line = context.Pipe()
+        environment = dict(os.environ)  # the fork server has that in which it was started
+        process = context.Process(target=_run, args=(line, None, environment, *work))
+        try:
+            process.start()
+            return ours, line, process
+        except ChildProcessError:  # this process is a fork of the one whose fork server it knows
+            context = multiprocessing.get_context("spawn")
+
+
 def _run(
     line: Connection,
     ours: Connection | None,
+    environment: dict[str, str] | None,
     log: Path,
     time_limit: float,
     memory: int,
     function: Callable[..., object],
     arguments: Any,
 ) -> None:
-    """What the child does; `ours` is the parent's end, which a fork holds as well."""
+    """What the child does.
+
+    `ours` is the parent's end, which a fork holds as well; `environment` is the parent's, where the
+    child is not its fork.
+    """
     import traceback
 
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     if ours is not None:
         ours.close()  # else the end of the parent would not be seen
     os.setsid()  # a group of its own

@@ -7,8 +7,8 @@ import pytest
 VALUE = 1234.5
 
 
-def endless_at_value(path: Path) -> Path:
-    """`score` [rows, 1] is `x` [rows, 1]; where an `x` is VALUE, a loop has no end."""
+def endless_at_value(path: Path, value: float = VALUE) -> Path:
+    """`score` [rows, 1] is `x` [rows, 1]; where an `x` is `value`, a loop has no end."""
     onnx = pytest.importorskip("onnx", reason="not installed: edgeline[onnx]")
     pytest.importorskip("onnxruntime", reason="not installed: edgeline[onnx]")
     from onnx import TensorProto as T
@@ -35,7 +35,7 @@ def endless_at_value(path: Path) -> Path:
     ]
     constants = [
         helper.make_tensor("turns", T.INT64, [], [1 << 62]),
-        helper.make_tensor("value_without_end", T.FLOAT, [], [VALUE]),
+        helper.make_tensor("value_without_end", T.FLOAT, [], [value]),
     ]
     graph = helper.make_graph(nodes, "endless", [info("x")], [info("score")], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

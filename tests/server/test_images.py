@@ -89,11 +89,15 @@ def test_bad_files_are_refused_in_a_sentence(server):
             (b"IEND", b""),
         )
     )
+    slow = file(np.zeros((64, 64), np.uint8), "JPEG", progressive=True)
+    last = slow[slow.rindex(b"\xff\xda") : -2]
+    scans = slow[:-2] + 60 * last + slow[-2:]  # each goes over all pixels
     for body, path, status, words in (
         (b"", "vision:classify", 400, "not a JPEG or PNG"),
         (b"not an image", "vision:classify", 400, "not a JPEG or PNG"),
         (CAT[:9000], "vision:classify", 400, "damaged"),
         (bomb, "vision:classify", 400, "more than 33,554,432 pixels"),
+        (scans, "vision:classify", 400, "66 scans, at most 64"),
         (CAT, "vision:regress", 400, "classified or predicted"),
         (CAT, "mixed:classify", 400, "does not take one image"),
         (CAT, "vision:classify?top=none", 400, "'top'"),
@@ -102,6 +106,12 @@ def test_bad_files_are_refused_in_a_sentence(server):
         assert (found, words in answer["error"]) == (status, True), answer
     body = {"instances": [b64(b"x")]}
     assert server.ask("POST", "/v1/models/vision:predict", body)[0] == 400
+
+
+def test_many_images_that_take_long_together_are_refused(monkeypatch):
+    monkeypatch.setattr(pictures, "DECODING", 0.0001)
+    with pytest.raises(ServingError, match="of a core after image 1: send fewer"):
+        pictures.decode([PARROT] * 3, BYTE, "raw")
 
 
 def test_orientation_grey_depth_and_scale():

@@ -15,6 +15,7 @@ met in training; then it is scaled to the input's dtype:
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -27,6 +28,7 @@ from edgeline.runtimes.interpreter import Arrays, quantise
 from edgeline.server.errors import Code, ServingError, invalid
 
 MEDIA_TYPES = ("image/jpeg", "image/png")
+DECODING = 20.0  # seconds of a core that the images of a request may take
 _CENTRE = {"uint8": 0, "int8": 128}
 
 
@@ -60,7 +62,8 @@ def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> Array:
         takes: what the bundle takes, `raw` or `transformed`.
 
     Raises:
-        ServingError: one is not a JPEG or PNG, is damaged or too large; or Pillow is missing (501).
+        ServingError: one is not a JPEG or PNG, is damaged or too large; together they take longer
+            than `DECODING`; or Pillow is missing (501).
     """
     if importlib.util.find_spec("PIL") is None:
         raise ServingError(
@@ -71,7 +74,15 @@ def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> Array:
     height, width = tensor.shape[1:3]
     channels = tensor.shape[3] if len(tensor.shape) == 4 else 1
     try:
-        found = [pixels.decode(data, (height, width, channels)) for data in images]
+        found = []
+        until = time.thread_time() + DECODING
+        for data in images:
+            if time.thread_time() > until:
+                raise EdgelineError(
+                    f"decoding takes more than {DECODING:g} s of a core after image {len(found)}: "
+                    "send fewer or smaller ones."
+                )
+            found.append(pixels.decode(data, (height, width, channels)))
     except EdgelineError as error:
         raise invalid(f"Input {tensor.name!r} cannot be taken: {error}") from error
     if not found:

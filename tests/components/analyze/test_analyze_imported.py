@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from make_endless import VALUE, endless_at_value
 
 from edgeline import artifacts
 from edgeline.artifacts import models
+from edgeline.artifacts.verdicts import reasons_against
 from edgeline.components.analyze.analyze import analyze
 from edgeline.components.import_model.import_model import import_model
 from edgeline.components.import_model.wanted import Wanted
+from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, isolated, limits, original
 
@@ -75,28 +78,67 @@ def test_without_a_label_it_is_said_in_a_sentence(tmp_path):
     assert not (tmp_path / "evaluation").exists()
 
 
-def test_one_that_ends_its_runtime_on_a_late_row_is_told_with_the_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork is enough for this
-    monkeypatch.setenv(limits.TIME_VARIABLE, "2")
-    path = endless_at_value(tmp_path / "endless.onnx")
-    import_model(str(path), str(tmp_path / "model"), wanted=Wanted(task="regression", label="y"))
+def imported(path, folder):
+    import_model(str(path), str(folder), wanted=Wanted(task="regression", label="y"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    """Examples, and a model that answers all of them but the last ones."""
+    folder = tmp_path_factory.mktemp("endless")
+    imported(endless_at_value(folder / "endless.onnx"), folder / "model")
     x = np.arange(6000, dtype=np.float32)
     x[5990] = VALUE
-    with artifacts.writing(tmp_path / "examples", "examples/v1") as draft:
+    with artifacts.writing(folder / "examples", "examples/v1") as draft:
         (draft.path / "eval").mkdir()
         pq.write_table(pa.table({"x": x, "y": x}), draft.path / "eval/part-00000.parquet")
         draft.metadata["splits"] = {"eval": {"rows": len(x)}}
-    with pytest.raises(EdgelineError) as caught:
-        analyze(
-            str(tmp_path / "examples"),
-            str(tmp_path / "model"),
-            str(tmp_path / "evaluation"),
-            str(tmp_path / "page.html"),
-            confidence_intervals=False,
-        )
-    assert re.search(
-        r"source\.onnx exceeded (2 s of a core|6 s) \(EDGELINE_MODEL_TIME allows more\) on rows "
-        r"1,024 to 1,903 \(from 0\) of a batch \(eval/part-00000\.parquet, rows from 4096\): ",
-        str(caught.value),
+    return folder
+
+
+ENDED = (
+    r"source\.onnx exceeded (2 s of a core|6 s) \(EDGELINE_MODEL_TIME allows more\) on rows "
+    r"1,024 to 1,903 \(from 0\) of a batch \(eval/part-00000\.parquet, rows from 4096\): "
+)
+
+
+@pytest.mark.parametrize("whose", ["candidate", "baseline"])
+def test_one_that_ends_its_runtime_on_a_late_row_is_not_blessed(
+    endless, tmp_path, monkeypatch, whose
+):
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork is enough for this
+    monkeypatch.setenv(limits.TIME_VARIABLE, "2")
+    model = endless / "model"
+    if whose == "baseline":
+        model = imported(endless_at_value(tmp_path / "good.onnx", value=-1.0), tmp_path / "model")
+    found = analyze(
+        str(endless / "examples"),
+        str(model),
+        str(tmp_path / "evaluation"),
+        str(tmp_path / "page.html"),
+        confidence_intervals=False,
+        baseline_model_uri=str(endless / "model") if whose == "baseline" else "",
     )
-    assert not (tmp_path / "evaluation").exists()
+    assert not found.blessed
+    assert found.overall == {}
+    place = re.escape(str(endless / "model"))
+    subject = f"The baseline {place}" if whose == "baseline" else place
+    way_out = "name another as baseline_model_uri" if whose == "baseline" else "convert or export"
+    kept = artifacts.read(tmp_path / "evaluation", "evaluation/v1")
+    text = (kept.path / "validation.json").read_text()
+    (reason,) = reasons_against("validation.json", text)
+    assert re.match(rf"{subject}/{ENDED}{way_out}", reason)
+    assert kept.metadata["rows"] == 6000
+    assert html.escape(reason) in (tmp_path / "page.html").read_text()
+    with artifacts.writing(tmp_path / "verification", "verification/v1") as draft:
+        draft.metadata["approved"] = True
+    with pytest.raises(EdgelineError, match="analyze did not bless it"):
+        publish(
+            edge_model_path=model,
+            verification_path=tmp_path / "verification",
+            evaluation_path=kept.path,
+            bundle_path=tmp_path / "bundle",
+            name="endless",
+            destination=str(tmp_path / "store"),
+        )
