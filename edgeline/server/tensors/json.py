@@ -340,9 +340,16 @@ def _strings(value: Any, what: str, raw: bool) -> Array:
         if any(not isinstance(item, list) or len(item) != shape[-1] for item in flat):
             raise _ragged(what)
         flat = [inner for item in flat for inner in item]
-    array = np.empty(len(flat), object)
+    made: dict[str, bytes] = {}  # a column's texts are often alike, and are kept once
     for place, item in enumerate(flat):
-        array[place] = _string(item, what, raw)
+        if type(item) is not str:
+            flat[place] = _string(item, what, raw)
+        elif (known := made.get(item)) is not None:
+            flat[place] = known
+        else:
+            flat[place] = made[item] = item.encode()
+    array = np.empty(len(flat), object)
+    array[:] = flat
     return array.reshape(shape)
 
 
