@@ -1,8 +1,10 @@
 """What a look at the ranges costs a request: `python benchmarks/range_check.py [BUNDLE]`.
 
 A server notes how long the look takes within each request, and a client how long each request
-takes. Both are medians of the same requests, so what else the machine does is in both: two servers,
-or one with a bundle twice, differ by more than what is looked for. All values are inside.
+takes: medians of the same requests, since two servers, or one with a bundle twice, differ by more
+than what is looked for. On a machine that does much else a request waits more than a look does:
+then the share of the server's processor time tells more than that of the median. All values are
+inside.
 BUNDLE is what a pipeline published, by default the one of `edgeline run taxi`, which has many
 features and a small network, so the share is large. Writes results/range_check.json.
 """
@@ -43,7 +45,7 @@ SERVE = "--serve"
 def main(folder: Path) -> int:
     read = bundle.read(folder)
     allowed = ranges.read(folder / ranges.FILE)
-    asked: list[list[float]] = []
+    asked: list[tuple[list[float], float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         noted = Path(scratch) / "looks"
         command = [sys.executable, __file__, SERVE, str(folder), str(noted)]
@@ -53,18 +55,22 @@ def main(folder: Path) -> int:
             port = int(process.stdout.readline().split("http=")[1].split()[0])
             for rows, protocol in CASES:
                 request = _request(protocol, read, _inside(read, allowed, rows))
-                asked.append(_asked(Http(port, *request)))
+                before = _processor_time(process.pid)
+                seconds = _asked(Http(port, *request))
+                spent = _processor_time(process.pid) - before
+                asked.append((seconds, spent / len(seconds)))
         finally:
             process.terminate()
             process.wait()
         looks = array("d", noted.read_bytes())
-    measured = []
-    for (rows, protocol), seconds in zip(CASES, asked, strict=True):
+    measured: list[dict[str, Any]] = []
+    for (rows, protocol), (seconds, spent) in zip(CASES, asked, strict=True):
         of_case, looks = looks[: len(seconds)], looks[len(seconds) :]
         p50, look = (1e6 * statistics.median(each[WARM:]) for each in (seconds, of_case))
         measured.append(
             {"protocol": protocol, "rows": rows, "requests": len(seconds) - WARM,
-             "p50_us": round(p50, 1), "look_us": round(look, 1), "share": round(look / p50, 4)}
+             "look_us": round(look, 1), "p50_us": round(p50, 1), "processor_us": round(spent, 1),
+             "share": round(look / p50, 4), "share_of_processor": round(look / spent, 4)}
         )  # fmt: skip
         print(json.dumps(measured[-1]), flush=True)
     document = {
@@ -87,7 +93,7 @@ def timed(folder: str, file: str) -> int:
         looks.append(time.perf_counter() - began)
         return found
 
-    RangeCheck.outside = noted  # type: ignore[method-assign]
+    RangeCheck.outside = noted  # type: ignore
     try:
         return serve([folder, "--port=0", "--grpc-port=0", "--poll=0"])
     finally:
@@ -105,6 +111,12 @@ def _asked(client: Http) -> list[float]:
         seconds.append(time.perf_counter() - began)
     client.socket.close()
     return seconds
+
+
+def _processor_time(process: int) -> float:
+    """Microseconds that all threads of a process have had a core."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e3
 
 
 def _inside(read: bundle.Bundle, allowed: ranges.Ranges, rows: int) -> dict[str, Array]:
