@@ -334,7 +334,7 @@ def _fitted(arrays: Mapping[str, Array], signature: Signature) -> Arrays:
     try:
         inputs.check_names(arrays, signature)
         shaped = {t.name: _shaped(arrays[t.name], t) for t in signature.inputs}
-        inputs.check(shaped, signature)
+        inputs.check_tensors(shaped, signature)
     except EdgelineError as error:
         raise invalid(str(error)) from error
     return shaped

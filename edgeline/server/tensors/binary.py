@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,15 +75,14 @@ def _strings(data: memoryview, count: int, name: str) -> Array:
         raise invalid(f"Input {name!r} has {len(data)} bytes, too few for {count} strings.")
     short = len(data) <= _SHORT * count
     held = bytes(data) if short else data  # cut faster than a view; what is long is copied once
-    kept: dict[bytes, bytes] = {}
-    found: list[bytes] = []
+    found: list[Any] = []
     place, unpack = 0, _LENGTH.unpack_from
     try:
         for _ in range(count):
             start = place + 4
-            place = start + unpack(held, place)[0]
-            value = bytes(held[start:place])
-            found.append(kept.setdefault(value, value) if short else value)
+            (size,) = unpack(held, place)
+            place = start + size
+            found.append(held[start:place])
     except struct.error:  # the end comes before a length, or came before the end of a string
         at = len(found) - (place > len(data))
         raise invalid(f"Input {name!r} ends within string {at} of {count}.") from None
@@ -90,6 +90,7 @@ def _strings(data: memoryview, count: int, name: str) -> Array:
         raise invalid(f"Input {name!r} ends within string {count - 1} of {count}.")
     if place < len(data):
         raise invalid(f"Input {name!r} has {len(data) - place} bytes after its last string.")
+    kept: dict[bytes, bytes] = {}
     array = np.empty(count, object)
-    array[:] = found
+    array[:] = [*map(kept.setdefault, found, found)] if short else [*map(bytes, found)]
     return array
