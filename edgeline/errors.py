@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -87,6 +86,8 @@ def shortened(value: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str], what: str = "Choose one of") -> str:
     """A sentence for a name that is not known: the nearest that is, or all of them."""
+    import difflib  # a server needs it for a mistake alone
+
     names = list(known)
     lower = {each.lower(): each for each in names}
     if near := difflib.get_close_matches(name.lower(), lower, 1):

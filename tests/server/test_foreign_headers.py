@@ -25,6 +25,12 @@ from edgeline.server.http.headers import Headers
         (["Host: localhost\t "], 200),
         (["Host:"], 403),
         ([], 400),
+        (["Host: local host"], 400),
+        (["Host: localhost/x"], 400),
+        (["Host: user@localhost"], 400),
+        (["Host: localhost:80a"], 400),
+        (["Host: [::1]:80"], 200),
+        (["Host: [::1%25lo]"], 400),
     ],
 )
 def test_a_header_that_is_given_twice_hides_nothing(server, lines, status):

@@ -23,11 +23,13 @@ from test_not_proven_missing import (
 from edgeline import artifacts
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import ranges
+from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING_INT
 from edgeline.artifacts.ranges import FeatureRange
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.server.errors import ServingError
 from edgeline.server.models.loading import load
+from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.protocols import messages as m
 from edgeline.server.protocols import routes_tfserving as v1
 from edgeline.server.settings import ServerSettings
@@ -108,6 +110,38 @@ def test_a_value_outside_is_flagged_with_its_row_and_a_missing_one_is_not(
     put(many - 1, good)
     instance.ask(arrays)
     assert instance.outside.parameters == {}
+
+
+INT64 = np.iinfo(np.int64)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 256, 257, 600])
+def test_limits_that_a_dtype_does_not_hold_and_columns_that_are_not_contiguous(rows):
+    allowed = {
+        "tenth": FeatureRange(0.1, 0.1),  # lies between two float32
+        "huge": FeatureRange(least=1e300),
+        "wide": FeatureRange(2**53 + 1, INT64.max),  # float64 has no such number
+        "none": FeatureRange(1e30, 1e40),
+        "half": FeatureRange(-0.5, 0.5),
+    }
+    inputs = [Tensor(name, "float32", (-1, 2)) for name in ("tenth", "huge")]
+    inputs += [Tensor(name, "int64", (-1, 1)) for name in ("wide", "none", "half")]
+    good = {
+        "tenth": np.full((rows, 4), np.nan, np.float32)[:, ::2],
+        "huge": np.full((2, rows), np.inf, np.float32).T,
+        "wide": np.full((rows, 2), 2**53 + 1)[:, 1:],
+        "none": np.full((rows, 1), MISSING_INT),
+        "half": np.zeros((rows, 1), np.int64),
+    }
+    bad = {"tenth": 0.1, "huge": 3e38, "wide": 2**53, "none": INT64.max, "half": -1}
+    found: list[tuple[str, int]] = []
+    check = RangeCheck(allowed, inputs, False, lambda name, many, *_: found.append((name, many)))
+    assert not check.outside(good).rows
+    for name, value in bad.items():
+        arrays = {**good, name: good[name].copy()}
+        arrays[name][-1, 0] = value
+        assert check.outside(arrays).rows == {name: [rows - 1]}, name
+    assert found == [(name, 1) for name in bad]
 
 
 ROWS = [GOOD, {**GOOD, "amount": [-5.0, 2.0]}, GOOD, {**GOOD, "name": ["z"]}]

@@ -261,6 +261,8 @@ def _deep(value: str) -> str:
         ("/v2/models/mixed/infer", '{"id": "\\ud800", "note": NaN, "inputs": []}', "not JSON"),
         ("/v2/models/mixed/infer", '{"id": DEEP, "inputs": []}', "'id' is a list"),
         ("/v2/models/mixed/infer", '{"id": {"a": NaN}, "inputs": []}', "'id' is an object"),
+        ("/v2/models/mixed/infer", '{"id": true, "inputs": []}', "'id' is True"),
+        ("/v2/models/mixed/infer", '{"parameters": DEEP, "inputs": []}', "'parameters' are a list"),
         ("/v1/models/mixed:predict", '{"signature_name": DEEP}', "no signature a list"),
         ("/v2/models/mixed/infer",
          '{"inputs": [{"name": "amount", "datatype": "FP32", "shape": [DEEP]}]}', "list of sizes"),

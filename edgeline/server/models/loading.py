@@ -24,7 +24,6 @@ from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.runtimes import litert_engine, served_runtimes
 from edgeline.runtimes.engine import Engine
-from edgeline.runtimes.host.program import Program, sent
 from edgeline.runtimes.interpreter import dequantise
 from edgeline.runtimes.served_runtimes import ServedRuntime
 from edgeline.server.errors import ServingError
@@ -343,6 +342,8 @@ def _instance(engine: Engine, file: Path, description: Description) -> Instance:
     found, declared = engine.signature, description.signature
     program, sends = None, found
     if description.bundle is not None and description.bundle.host_operations is not None:
+        from edgeline.runtimes.host.program import Program, sent  # memory that others do not need
+
         operations = description.bundle.host_operations
         program = Program(operations, found.inputs)
         sends = sent(found, operations, description.bundle.features)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +23,13 @@ from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import inputs, served_runtimes
 from edgeline.runtimes.engine import Engine
-from edgeline.runtimes.host.program import Program
 from edgeline.runtimes.pieces import pieces
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.kept_windows import KeptWindows, rows_of
 from edgeline.server.models.range_check import NOTHING, Outside, RangeCheck
+
+if TYPE_CHECKING:  # of a bundle with host operations alone
+    from edgeline.runtimes.host.program import Program
 
 Arrays = Mapping[str, Array]
 Observer = Callable[[Mapping[str, Array], Arrays], None]
@@ -333,7 +336,7 @@ def _fitted(arrays: Mapping[str, Array], signature: Signature) -> Arrays:
     try:
         inputs.check_names(arrays, signature)
         shaped = {t.name: _shaped(arrays[t.name], t) for t in signature.inputs}
-        inputs.check(shaped, signature)
+        inputs.check_tensors(shaped, signature)
     except EdgelineError as error:
         raise invalid(str(error)) from error
     return shaped

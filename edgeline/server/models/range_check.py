@@ -1,8 +1,8 @@
 """Values outside what a feature may be, found in each request before the model runs.
 
 A bundle says what its raw features may be (see `edgeline.artifacts.ranges`). Almost all values are
-inside, so that is asked first: of one row in plain Python numbers, some 0.2 microseconds per
-feature, and of more in one comparison of all features together. A missing value is never outside.
+inside, so that is asked first: of one row in plain Python numbers, of more in one comparison per
+dtype (`_Stack`). What that finds is then looked at exactly. A missing value is never outside.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.bundle import Tensor
-from edgeline.artifacts.features import MISSING, missing
+from edgeline.artifacts.features import MISSING, MISSING_INT, missing
 from edgeline.artifacts.ranges import FeatureRange, Ranges, words
-from edgeline.formats.dtypes import Array
+from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.tensors.json import dumps
 
 OnOutside = Callable[
     [str, int, object, FeatureRange], None
 ]  # feature, rows, its first value, its range
-_EXACT = 2**53  # up to which float64 holds each whole number
+_MOST_INT = 2**63 - 1
+_AT_ONCE = 256  # rows that are compared together: few enough to stay in the processor's cache
+_SIZES = 8  # numbers of rows for which bounds are kept
+_MANY = 64  # texts from which a set of them is made first: most are alike
 _NAMED = 3  # rows of a feature that a refusal names
 _SHOWN = 60  # characters of a value
 
@@ -93,20 +96,14 @@ class RangeCheck:
             if given.values is None
         }
         tensors = {tensor.name: tensor for tensor in inputs}
-        # as float64 they can be compared together; what that cannot hold is compared alone
-        self._together = [
-            (name, *bounds, MISSING[tensors[name].dtype])
-            for name, bounds in self._numbers.items()
-            if all(math.isinf(bound) or abs(bound) <= _EXACT for bound in bounds)
+        self._of_one = [
+            (name, *bounds, MISSING[tensors[name].dtype]) for name, bounds in self._numbers.items()
         ]
-        self._names = [name for name, *_ in self._together]
-        self._shaped = any(len(tensors[name].shape) != 2 for name in self._names)
-        self._alone = [name for name in self._numbers if name not in self._names]
-        widths = [abs(math.prod(tensors[name].shape[1:])) for name in self._names]
-        self._least, self._most, self._missing = (
-            np.repeat(np.array([each[place] for each in self._together], np.float64), widths)
-            for place in (1, 2, 3)
-        )
+        self._stacks = [
+            _Stack(dtype, {tensors[name]: self._numbers[name] for name in names})
+            for dtype in ("float32", "int64")
+            if (names := [name for name in self._numbers if tensors[name].dtype == dtype])
+        ]
         self._texts = {
             name: frozenset((b"", *(value.encode() for value in given.values)))
             for name, given in self._ranges.items()
@@ -119,45 +116,24 @@ class RangeCheck:
         Args:
             arrays: what was asked, checked, [rows, ...] each.
         """
-        beyond = self._beyond_together(arrays)
-        for name in self._alone:
-            values = arrays[name].ravel().tolist()
-            least, most = self._numbers[name]
-            # a NaN among them hides nothing: it loses each comparison, or is the result
-            if not (least <= min(values) and max(values) <= most):
-                beyond.append(name)
+        beyond = self._beyond_in_numbers(arrays)
         for name, allowed in self._texts.items():
-            if not allowed.issuperset(arrays[name].ravel().tolist()):
+            values = arrays[name].ravel().tolist()
+            if not allowed.issuperset(values if len(values) < _MANY else set(values)):
                 beyond.append(name)
         return self._rows(beyond, arrays) if beyond else NOTHING
 
-    def _beyond_together(self, arrays: Mapping[str, Array]) -> list[str]:
-        """Of the features that are compared together, those with a value outside."""
+    def _beyond_in_numbers(self, arrays: Mapping[str, Array]) -> list[str]:
+        """Of the features that are numbers, those that may have a value outside."""
         beyond = []
-        for name, least, most, absent in self._together:
+        for name, least, most, absent in self._of_one:
             array = arrays[name]
             if array.size != 1:
-                return self._beyond_in_rows(arrays)
+                return [name for stack in self._stacks for name in stack.beyond(arrays)]
             value = array.item()
             if not least <= value <= most and value == value and value != absent:
                 beyond.append(name)
         return beyond
-
-    def _beyond_in_rows(self, arrays: Mapping[str, Array]) -> list[str]:
-        given = [arrays[name] for name in self._names]
-        if self._shaped:
-            given = [array.reshape(len(array) if array.ndim else 1, -1) for array in given]
-        values = np.concatenate(given, axis=1, dtype=np.float64, casting="unsafe")
-        if values.shape[1] != len(self._least):  # whole windows, where rows are kept: exactly then
-            return list(self._names)
-        below, above = values < self._least, values > self._most
-        if np.count_nonzero(below):
-            below &= values != self._missing
-        if not (np.count_nonzero(below) or np.count_nonzero(above)):
-            return []
-        places = np.repeat(np.arange(len(given)), [array.shape[1] for array in given])
-        found = (below | above).any(axis=0)
-        return [self._names[place] for place in np.unique(places[found])]
 
     def refusal(
         self, outside: Outside, arrays: Mapping[str, Array], places: Sequence[int] | None = None
@@ -200,6 +176,83 @@ class RangeCheck:
         beyond = (exact < least) | (exact > most)
         absent = missing(values)
         return values, beyond if absent is None else beyond & ~absent
+
+
+class _Stack:
+    """Features of one dtype whose values are compared together. Safe for threads.
+
+    Their least values are laid out before all values and their most behind: each number of that
+    row is then compared with the one that stands a stack further on, the least with the values
+    and the values with the most. So there is one copy and one comparison, whatever the number of
+    features; and a copy is aligned, which the numbers of a binary request are not.
+    """
+
+    def __init__(self, dtype: str, bounds: Mapping[Tensor, tuple[float, float]]) -> None:
+        self._dtype, self._missing = BY_NAME[dtype].numpy, MISSING[dtype]
+        self._names = [tensor.name for tensor in bounds]
+        self._widths = np.array([abs(math.prod(tensor.shape[1:])) for tensor in bounds])
+        of = _whole_bounds if dtype == "int64" else _float_bounds
+        least, most = zip(*(of(*each) for each in bounds.values()), strict=True)
+        self._least, self._most = np.array(least, self._dtype), np.array(most, self._dtype)
+        self._laid: dict[int, tuple[bytes, bytes, int]] = {}
+
+    def beyond(self, arrays: Mapping[str, Array]) -> list[str]:
+        """The features that may have a value outside; none that has is left out."""
+        given = [arrays[name] for name in self._names]
+        rows = len(given[0]) if given[0].ndim else 1
+        if rows <= _AT_ONCE:
+            return self._beyond(given, rows)
+        found: dict[str, None] = {}
+        for start in range(0, rows, _AT_ONCE):
+            part = [array[start : start + _AT_ONCE] for array in given]
+            found |= dict.fromkeys(self._beyond(part, len(part[0])))
+        return list(found)
+
+    def _beyond(self, given: Sequence[Any], rows: int) -> list[str]:
+        least, most, size = self._laid.get(rows) or self._lay(rows)
+        try:
+            joined = b"".join((least, *given, most))
+        except TypeError:  # one is not contiguous: a program's own columns
+            whole: list[Any] = list(map(np.ascontiguousarray, given))
+            joined = b"".join((least, *whole, most))
+        laid = np.frombuffer(joined, self._dtype)
+        if len(laid) != 3 * size:  # whole windows, where rows are kept: exactly then
+            return self._names
+        outside = np.greater(laid[:-size], laid[size:])
+        if not np.count_nonzero(outside):
+            return []
+        places = np.flatnonzero(outside) % size
+        places = places[laid[size:][places] != self._missing]
+        ends = np.cumsum(rows * self._widths)
+        return [self._names[at] for at in np.unique(np.searchsorted(ends, places, "right"))]
+
+    def _lay(self, rows: int) -> tuple[bytes, bytes, int]:
+        """Bounds as they stand beside the values of so many rows."""
+        times = rows * self._widths
+        least, most = np.repeat(self._least, times), np.repeat(self._most, times)
+        if len(self._laid) >= _SIZES:
+            self._laid = {}
+        self._laid[rows] = laid = least.tobytes(), most.tobytes(), len(least)
+        return laid
+
+
+def _float_bounds(least: float, most: float) -> tuple[Any, Any]:
+    """The float32 between which all float32 are that are between two numbers."""
+    with np.errstate(over="ignore"):
+        low, high = np.float32(least), np.float32(most)
+    return (
+        np.nextafter(low, np.float32(np.inf)) if float(low) < least else low,
+        np.nextafter(high, np.float32(-np.inf)) if float(high) > most else high,
+    )
+
+
+def _whole_bounds(least: float, most: float) -> tuple[int, int]:
+    """The int64 between which all int64 are that are between two numbers."""
+    low = MISSING_INT if least == -math.inf else math.ceil(least)
+    high = _MOST_INT if most == math.inf else math.floor(most)
+    if low > _MOST_INT or high < MISSING_INT:
+        return _MOST_INT, MISSING_INT  # none is
+    return max(low, MISSING_INT), min(high, _MOST_INT)
 
 
 def _fits(given: FeatureRange, tensor: Tensor) -> bool:

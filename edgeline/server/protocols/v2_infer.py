@@ -120,8 +120,12 @@ def takes_encoded(tensor: Tensor | None, datatype: str) -> bool:
 def _document(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise invalid("The body is not a JSON object: give {'inputs': [...]}.")
-    if not isinstance(value.get("id"), _IDS):
+    if not isinstance(value.get("id"), _IDS) or isinstance(value.get("id"), bool):
         raise invalid(f"The request's 'id' is {shown(value['id'])}: give text.")
+    if not isinstance(value.get("parameters"), dict | None):
+        raise invalid(
+            f"The request's 'parameters' are {shown(value['parameters'])}: give an object."
+        )
     return value
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from edgeline.server.errors import invalid
 
 _LENGTH = struct.Struct("<I")
 _MOST = 1 << 40  # elements
+_SHORT = 64  # bytes of a string, its length included: such are often alike, and are kept once
 
 
 def from_bytes(data: bytes | memoryview, datatype: str, shape: Sequence[int], name: str) -> Array:
@@ -71,17 +73,24 @@ def elements(shape: Sequence[int], name: str) -> int:
 def _strings(data: memoryview, count: int, name: str) -> Array:
     if count * 4 > len(data):
         raise invalid(f"Input {name!r} has {len(data)} bytes, too few for {count} strings.")
-    array = np.empty(count, object)
-    place = 0
-    for index in range(count):
-        end = place + 4
-        if end > len(data):
-            raise invalid(f"Input {name!r} ends within string {index} of {count}.")
-        place, end = end, end + _LENGTH.unpack_from(data, place)[0]
-        if end > len(data):
-            raise invalid(f"Input {name!r} ends within string {index} of {count}.")
-        array[index] = bytes(data[place:end])
-        place = end
-    if place != len(data):
+    short = len(data) <= _SHORT * count
+    held = bytes(data) if short else data  # cut faster than a view; what is long is copied once
+    found: list[Any] = []
+    place, unpack = 0, _LENGTH.unpack_from
+    try:
+        for _ in range(count):
+            start = place + 4
+            (size,) = unpack(held, place)
+            place = start + size
+            found.append(held[start:place])
+    except struct.error:  # the end comes before a length, or came before the end of a string
+        at = len(found) - (place > len(data))
+        raise invalid(f"Input {name!r} ends within string {at} of {count}.") from None
+    if place > len(data):
+        raise invalid(f"Input {name!r} ends within string {count - 1} of {count}.")
+    if place < len(data):
         raise invalid(f"Input {name!r} has {len(data) - place} bytes after its last string.")
+    kept: dict[bytes, bytes] = {}
+    array = np.empty(count, object)
+    array[:] = [*map(kept.setdefault, found, found)] if short else [*map(bytes, found)]
     return array

@@ -17,6 +17,7 @@ import math
 import re
 import threading
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ _KEPT = 1 << 20
 _COUNTED = 0xFFFFFF  # the most elements that simdjson counts
 _WIDE = re.compile(r"\d{19}|[eE]\+?0*\d{3}")  # numbers that may be beyond 64 bits or a double
 _local = threading.local()
+
+
+class _ManyObjectsError(Exception):
+    """A document is rows rather than arrays."""
 
 
 @dataclass(slots=True)
@@ -152,7 +157,10 @@ def _loads_large(body: bytes) -> object:
             document = simdjson.Parser().parse(body)
     except (RuntimeError, ValueError):  # of an integer beyond 64 bits, which is a float, or no JSON
         return orjson.loads(body)
-    return _unfold(document, _Document(body), 0)
+    try:
+        return _unfold(document, _Document(body), 0)
+    except _ManyObjectsError:
+        return orjson.loads(body)  # makes objects faster
 
 
 def _unfold(value: object, document: _Document, depth: int) -> object:
@@ -175,7 +183,7 @@ def _unfold(value: object, document: _Document, depth: int) -> object:
     if len(value) and not isinstance(value[0], simdjson.Object):
         return Large(value, document)
     if len(value) > _FEW:
-        return value.as_list()
+        raise _ManyObjectsError
     return [_unfold(value[place], document, depth + 1) for place in range(len(value))]
 
 
@@ -307,11 +315,11 @@ def _with_missing(array: Array, dtype: str, what: str, raw: bool) -> Array:
 
 def _holds_bool(value: object) -> bool:
     """Whether True or False is among the values; numpy would silently make them 1 and 0."""
-    if isinstance(value, list):
-        if value and isinstance(value[0], list):
-            return any(_holds_bool(item) for item in value)
-        return bool in set(map(type, value))
-    return isinstance(value, bool)
+    if not isinstance(value, list):
+        return isinstance(value, bool)
+    while value and isinstance(value[0], list):  # numpy has found it regular
+        value = list(chain.from_iterable(value))
+    return bool in set(map(type, value))
 
 
 def cast(array: Array, wanted: Any, what: str) -> Array:
@@ -340,9 +348,16 @@ def _strings(value: Any, what: str, raw: bool) -> Array:
         if any(not isinstance(item, list) or len(item) != shape[-1] for item in flat):
             raise _ragged(what)
         flat = [inner for item in flat for inner in item]
-    array = np.empty(len(flat), object)
+    made: dict[str, bytes] = {}  # a column's texts are often alike, and are kept once
     for place, item in enumerate(flat):
-        array[place] = _string(item, what, raw)
+        if type(item) is not str:
+            flat[place] = _string(item, what, raw)
+        elif (known := made.get(item)) is not None:
+            flat[place] = known
+        else:
+            flat[place] = made[item] = item.encode()
+    array = np.empty(len(flat), object)
+    array[:] = flat
     return array.reshape(shape)
 
 
