@@ -136,7 +136,7 @@ def lint_rules() -> str:
         [
             "# Rules of `edgeline lint`",
             "The annotation `edgeline.dev/lint-ignore` of an object names rules that do not apply "
-            "to it.",
+            f"to it. It cannot name {', '.join(f'`{rule.id}`' for rule in RULES if rule.is_gate)}.",
             *_table(["rule", "level", "why", "what to do"], rows),
         ]
     )

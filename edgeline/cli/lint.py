@@ -31,7 +31,8 @@ def lint(paths: tuple[str, ...], form: str, as_json: bool, output: str | None, r
     """Check compiled pipelines and Kubernetes manifests, offline.
 
     PATHS are files and folders. The exit code is 1 if there is an error. To ignore rules for an
-    object, annotate it with `edgeline.dev/lint-ignore: RULE, ...`.
+    object, annotate it with `edgeline.dev/lint-ignore: RULE, ...`; those that keep foreign
+    versions and images out cannot be ignored.
     """
     if rules and (paths or output or form != "text"):
         raise UsageError("--rules lists the rules and checks nothing: leave out the rest.")

@@ -7,12 +7,13 @@ of ours, run with the rights and the keys of the pipelines' tasks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeline import images as lock
 from edgeline.environments.apply import image as mirrored
-from edgeline.lint.documents import Document, Path_, Tree, listed, mapped
+from edgeline.lint.documents import Document, Path_, Tree, at, listed, mapped
 from edgeline.lint.environments import is_environment
 from edgeline.lint.images import repository
 from edgeline.lint.rule import Found, Rule
@@ -22,29 +23,61 @@ from edgeline.schedules import current
 ENVIRONMENT, FOLDER = "environment.yaml", "pipelines"
 
 
-def _foreign(tree: Tree) -> Iterator[Found]:
-    entries = lock.entries(lock.lock_file())
-    locked = [lock.reference(name) for name in entries]
-    for document in _versions(tree):
-        environment = _environment(tree, document)
+@dataclass(frozen=True)
+class AllowedImages:
+    """What may run in an environment.
+
+    Attributes:
+        locked: images of the lock, as the environment's mirror has them.
+        declared: the environment's `registries`.
+    """
+
+    locked: frozenset[str]
+    declared: tuple[str, ...]
+
+    @classmethod
+    def of(cls, environment: Document | None) -> AllowedImages:
         mirror = str(environment.get("registry") or "") if environment else ""
         declared = listed(environment.value, "registries") if environment else []
-        allowed = {mirrored(each, mirror) for each in locked}
-        repositories = {repository(each) for each in allowed}
+        names = lock.entries(lock.lock_file())
+        return cls(
+            frozenset(mirrored(lock.reference(name), mirror) for name in names),
+            tuple(each for each in declared if isinstance(each, str)),
+        )
+
+    def has(self, image: str, of_any_lock: bool = False) -> bool:
+        """Whether an image is one of them, or of an earlier lock's."""
+        name = repository(image)
+        return (
+            image in self.locked
+            or (of_any_lock and name in map(repository, self.locked))
+            or any(_is_below(name, each) for each in self.declared)
+        )
+
+
+def _foreign(tree: Tree) -> Iterator[Found]:
+    for document in _versions(tree):
+        environment = _environment(tree, document)
+        allowed = AllowedImages.of(environment)
         is_current = environment is not None and document.name in _current(tree, environment)
         root, pipeline = document.pipeline or ((), {})
         for place, executor in _executors(pipeline):
             image = mapped(executor, "container").get("image")
-            if not isinstance(image, str) or image in allowed:
-                continue
-            name = repository(image)
             # an older version has the images that were locked when it was compiled
-            if name in repositories and not is_current:
-                continue
-            if any(isinstance(each, str) and _is_below(name, each) for each in declared):
-                continue
-            path = (*root, *place, "container", "image")
-            yield Found(document, path, f"image {image} is not one of {lock.lock_file().name}")
+            if isinstance(image, str) and not allowed.has(image, of_any_lock=not is_current):
+                yield _not_locked(document, (*root, *place, "container", "image"), image)
+    for document in tree.documents:
+        for path, value in document.values:
+            if path and path[-1] == "sites" and isinstance(value, list):
+                allowed = AllowedImages.of(_environment(tree, document))
+                for index, site in enumerate(value):
+                    image = at(site, "server")
+                    if isinstance(image, str) and image and not allowed.has(image):
+                        yield _not_locked(document, (*path, index, "server"), image)
+
+
+def _not_locked(document: Document, path: Path_, image: str) -> Found:
+    return Found(document, path, f"image {image} is not one of {lock.lock_file().name}")
 
 
 def _elsewhere(tree: Tree) -> Iterator[Found]:
@@ -75,8 +108,8 @@ def _executors(pipeline: Mapping[str, Any]) -> Iterator[tuple[Path_, Mapping[str
             yield (field, "executors", label), executor
 
 
-def _environment(tree: Tree, version: Document) -> Document | None:
-    """The environment that a version was compiled for: the file in the next folder above it.
+def _environment(tree: Tree, document: Document) -> Document | None:
+    """The environment of a version or a schedule: the file in the next folder above it.
 
     What kustomize has built of a version lies elsewhere, under the version's name.
     """
@@ -85,8 +118,8 @@ def _environment(tree: Tree, version: Document) -> Document | None:
         for document in tree.documents
         if is_environment(document)
     }
-    same = (each for each in _versions(tree) if each.name == version.name)
-    files = [version.file, *(each.file for each in same)]
+    same = [each for each in _versions(tree) if document.name and each.name == document.name]
+    files = [document.file, *(each.file for each in same)]
     found = (by_folder.get(folder) for file in files for folder in Path(file).parents)
     return next((document for document in found if document is not None), None)
 
@@ -115,6 +148,7 @@ rules = (
         "newest one of its pipeline, with whatever it runs.",
         "compile it with `edgeline compile --kubernetes -o ENVIRONMENT/pipelines/`",
         _elsewhere,
+        is_gate=True,
     ),
     Rule(
         "image-not-locked",
@@ -124,5 +158,6 @@ rules = (
         "components' images in the field `registries` of its environment.yaml; lint that file with "
         "it, which also names a mirror",
         _foreign,
+        is_gate=True,
     ),
 )

@@ -288,12 +288,14 @@ rules = (
         "And only a name that can be computed again shows what somebody has written by hand.",
         "compile with `edgeline compile --kubernetes`, which names it by content",
         _hashes,
+        is_gate=True,
     ),
     Rule(
         "version-edited",
         "A PipelineVersion cannot be changed: the server refuses the file, and keeps what it has.",
         "change the pipeline and compile it again; a compiled file is never edited",
         _edited,
+        is_gate=True,
     ),
     Rule(
         "version-pruned",

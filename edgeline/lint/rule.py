@@ -33,6 +33,7 @@ class Rule:
         why: what happens where it is broken.
         fix: what to do instead, in the imperative.
         check: finds where it is broken.
+        is_gate: whether no object can ask to ignore it: the object is what it is there against.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Rule:
     fix: str
     check: Callable[[Tree], Iterator[Found]]
     level: str = ERROR
+    is_gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def findings(rule: Rule, tree: Tree) -> Iterator[Finding]:
     for found in rule.check(tree):
         document = found.document
         ignored = str(document.annotations.get(IGNORE, "")).replace(",", " ").split()
-        if rule.id not in ignored:
+        if rule.is_gate or rule.id not in ignored:
             yield Finding(
                 document.file,
                 document.line(found.path),

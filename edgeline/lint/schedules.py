@@ -104,14 +104,7 @@ def _loaded(text: str) -> Any:
 def _our_files(tree: Tree) -> Iterator[ScheduleFile]:
     """Not files of something else that has schedules: what becomes the ConfigMap that the Job
     reads, and what names pipelines."""
-    made = {
-        (Path(document.file).parent / named.rpartition("=")[2]).as_posix()
-        for document in filter(is_kustomization, tree.documents)
-        for generator in listed(document.value, "configMapGenerator")
-        if at(generator, "name") == CONFIG_MAP
-        for named in map(str, listed(generator, "files"))
-        if named.split("=")[0] != current.FILE
-    }
+    made = _handed_to_the_job(tree)
     files = {(file.document.file, file.path): file for file in schedule_files(tree)}
     for document in tree.documents:
         if document.file in made and (document.file, ()) not in files:
@@ -121,6 +114,18 @@ def _our_files(tree: Tree) -> Iterator[ScheduleFile]:
         names = any(isinstance(entry, Mapping) and "pipeline" in entry for entry in entries)
         if names or file.document.file in made or file.document.name.startswith(CONFIG_MAP):
             yield file
+
+
+def _handed_to_the_job(tree: Tree) -> set[str]:
+    """The files that become its ConfigMap."""
+    return {
+        (Path(document.file).parent / named.rpartition("=")[2]).as_posix()
+        for document in filter(is_kustomization, tree.documents)
+        for generator in listed(document.value, "configMapGenerator")
+        if at(generator, "name") == CONFIG_MAP
+        for named in map(str, listed(generator, "files"))
+        if named.split("=")[0] != current.FILE
+    }
 
 
 def _ours(tree: Tree) -> Iterator[Scheduled]:
@@ -181,11 +186,20 @@ def _compiled(
 def _not_current(tree: Tree) -> Iterator[Found]:
     for entry in _ours(tree):
         known = _compiled(tree, entry.document, entry.value.get("pipeline"))
-        if entry.value.get("from") and known is not None:
-            name = entry.value.get("name")
-            there = f"beside {', '.join(sorted(known))}" if known else "which is not compiled here"
-            what = f"schedule {name} compiles {entry.value['from']} again, {there}"
+        if entry.value.get("from") and known:
+            name, there = entry.value.get("name"), ", ".join(sorted(known))
+            what = f"schedule {name} compiles {entry.value['from']} again, beside {there}"
             yield Found(entry.document, entry.at("from"), what)
+
+
+def _from_file(tree: Tree) -> Iterator[Found]:
+    handed = _handed_to_the_job(tree)
+    for entry in _ours(tree):
+        source, document = str(entry.value.get("from") or ""), entry.document
+        is_file = "/" in source or bool(Path(source).suffix)
+        if is_file and (document.kind == "ConfigMap" or document.file in handed):
+            what = f"schedule {entry.value.get('name')} is made of the file {source}"
+            yield Found(document, entry.at("from"), what)
 
 
 def _unfit(tree: Tree) -> Iterator[Found]:
@@ -275,6 +289,13 @@ rules = (
         "write `version: current` in place of `from` and `environment`",
         _not_current,
         WARNING,
+    ),
+    Rule(
+        "schedule-from-file",
+        "The Job that applies the schedules runs that file with its own rights.",
+        "compile it with `edgeline compile --kubernetes`, and write `version: current`",
+        _from_file,
+        is_gate=True,
     ),
     Rule(
         "schedule-unfit",

@@ -514,9 +514,7 @@ def test_a_form_that_the_cluster_s_kserve_does_not_take_is_refused_before_anythi
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(installed, "_of_manager", lambda _: "v0.19.0")
-    said = (
-        r"KServe v0\.19\.0 takes no model from an image volume: that needs 0\.20; take it from the"
-    )
+    said = r"KServe v0\.19\.0 takes no model from an image volume, which needs 0\.20: give"
     with pytest.raises(EdgelineError, match=said):
         serve(
             bundle_path=pixels,

@@ -94,7 +94,9 @@ def test_what_kustomize_has_built_of_a_version_is_judged_by_its_environment(lock
     assert not rules & {"image-not-locked", "version-elsewhere"}
 
 
-@pytest.mark.parametrize("way", ["beside", "patch", "list", "message", "node_modules", "built"])
+@pytest.mark.parametrize(
+    "way", ["beside", "ignored", "patch", "list", "message", "node_modules", "built"]
+)
 def test_a_version_is_found_wherever_and_however_it_is_written(way: str, locked: Path) -> None:
     """Each of them is applied by kubectl, kustomize or Argo CD, and KFP reads it."""
     evil, ours = f"evil.example/train@{NEW}", f"ghcr.io/acme/train@{NEW}"
@@ -103,6 +105,11 @@ def test_a_version_is_found_wherever_and_however_it_is_written(way: str, locked:
     written: Any = version(evil)
     if way == "beside":  # of an image of ours, with a command of somebody else's
         written, wrong = version(f"ghcr.io/acme/train@{OLD}"), {"version-elsewhere"}
+    if way == "ignored":
+        wrong |= {"version-edited"}
+        annotations = written["metadata"]["annotations"]
+        annotations["edgeline.dev/lint-ignore"] = ", ".join(wrong)
+        written["metadata"]["name"] = "taxi-0123456789abcdef"
     if way == "patch":
         (locked / "kustomization.yaml").write_text("patches: [{path: cluster/evil.yaml}]\n")
     if way == "list":
@@ -118,4 +125,19 @@ def test_a_version_is_found_wherever_and_however_it_is_written(way: str, locked:
     (cluster / "evil.yaml").write_text(yaml.safe_dump(written))
     findings = lint([locked, *([cluster] if way == "built" else [])])
     rules = {each.rule for each in findings if Path(each.file).name == "evil.yaml"}
-    assert rules & {"image-not-locked", "version-elsewhere"} == wrong
+    assert rules & {"image-not-locked", "version-elsewhere", "version-edited"} == wrong
+
+
+@pytest.mark.parametrize(
+    ("server", "is_locked"),
+    [(f"evil.example/server@{NEW}", False), (f"ghcr.io/acme/tools/server@{OLD}", True)],
+)
+def test_a_site_s_server_is_one_of_them_too(server: str, is_locked: bool, locked: Path) -> None:
+    """As a parameter it would be deployed by a task that has every right to."""
+    declared = {"registries": ["ghcr.io/acme/tools"]}
+    assert found(locked, f"ghcr.io/acme/train@{NEW}", declared) == set()
+    sites = [{"site": "cluster://edge", "server": server}]
+    schedule = {"name": "nightly", "pipeline": "taxi", "parameters": {"sites": sites}}
+    (locked / "cluster" / "schedules.yaml").write_text(yaml.safe_dump({"schedules": [schedule]}))
+    rules = {each.rule for each in lint([locked]) if each.file.endswith("schedules.yaml")}
+    assert ("image-not-locked" in rules) is not is_locked

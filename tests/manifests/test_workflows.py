@@ -2,7 +2,8 @@
 
 So are those of edgeline's own release. GitHub's actions are left out. `gh`, `pip`, `python`,
 `cosign` and the building of images are stand-ins that note what they were told; git, edgeline,
-kubectl and the registry are real.
+kubectl and the registry are real. NOT TESTED: a signature of cosign's, with a key or without: it is
+not built here, and Sigstore is not reached.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def team(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run
 
 def checked(team: Runner) -> tuple[str, str]:
     """The step of the pull request's check that fails, or none, and what it printed."""
-    jobs = ("check", "sample", "tell")
+    jobs = ("check", "lint", "sample", "tell")
     for step in (each for job in jobs for each in steps("github-workflow.yaml", job)):
         if "run" in step:
             given = {name: str(x) for name, x in step.get("env", {}).items() if "${{" not in str(x)}
@@ -200,7 +201,7 @@ def test_a_good_pull_request_passes_every_step_and_shows_what_changes(team: Runn
     assert json.loads((team.checkout / "lint.sarif").read_text())["runs"][0]["results"] == []
     told = team.notes.read_text().splitlines()
     assert told == [
-        "pip install --require-hashes -r requirements.txt",
+        *["pip install --require-hashes -r requirements.txt"] * 2,
         "pip install --require-hashes -r requirements-run.txt",
         "gh pr comment 7 --edit-last --create-if-none --body-file comment.md",
     ]
@@ -492,6 +493,9 @@ def test_the_job_that_runs_a_pull_request_s_code_may_write_nothing() -> None:
     workflow = yaml.safe_load((GITOPS / "github-workflow.yaml").read_text())
     assert workflow["permissions"] == {}
     assert workflow["jobs"]["check"]["permissions"] == {"contents": "read"}
+    linted = "".join(step.get("run", "") for step in workflow["jobs"]["lint"]["steps"])
+    assert "edgeline lint" in linted
+    assert not re.search(r"edgeline (compile|run|schedules)|python", linted)  # that run its code
     writer = workflow["jobs"]["tell"]["steps"]
     assert workflow["jobs"]["sample"]["permissions"] == {"contents": "read"}
     lines = [step.get("run", "").strip().splitlines() for step in writer]

@@ -22,6 +22,7 @@ from edgeline.pipelines.parameters import check, parameters_of
 from edgeline.preflight.given import GivenRun
 from edgeline.starter import make_example
 
+DEVICE = {"site": "git+https://git.acme.dev/a/b.git//press", "form": "compose"}
 DEFAULTS = {
     name: value
     for fields in defaults_of(FORMS["tabular"]).values()
@@ -120,6 +121,20 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
         ({"destination": "wine/wine.csv"}, "wine/wine.csv is a file: name another folder"),
         ({"targets": ["edgtpu"]}, "targets: 'edgtpu' is not one of litert"),
         ({"sites": [{"site": "cluster://edge"}]}, "sites are given, but no models_repository"),
+        (
+            {
+                "sites": [{**DEVICE, "accelerator": "coral-usb"}],
+                "models_repository": "ghcr.io/acme/models",
+            },
+            "which runs what was compiled for edgetpu alone, and targets has no edgetpu",
+        ),
+        (
+            {
+                "sites": [{**DEVICE, "port": 0}],
+                "models_repository": "ghcr.io/acme/models",
+            },
+            "sites, entry 1: The port 0 is not one: give an integer from 1 to 65535",
+        ),
         (
             {
                 "sites": [{"site": "cluster://edge", "form": "kserve"}],
