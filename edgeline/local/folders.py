@@ -55,9 +55,16 @@ def held(folder: Path) -> Iterator[None]:
                 f"Run {folder.name} is running{f' (process {number})' if number else ''}: wait "
                 "until it has ended, or end it."
             )
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
+        try:
+            stream.truncate(0)
+            stream.write(f"{os.getpid()}\n")
+            stream.flush()
+        except OSError as error:
+            raise at_path(
+                error,
+                f"Nothing can be written in {folder} ({error.strerror}): make room, or name "
+                "another folder with --root.",
+            ) from error
         yield
 
 
