@@ -23,14 +23,15 @@ class Edgeline:
         streams = {each: getattr(each, "stream", None) for each in logging.root.handlers}
         handlers = [each for each in streams if not getattr(streams[each], "closed", False)]
         logging.root.handlers[:] = handlers
-        before = signal.getsignal(signal.SIGTERM)
+        before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
         code: object = 0
         try:
             cli.main()
         except SystemExit as ended:
             code = ended.code or 0
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
             logging.root.handlers[:] = handlers  # `serve` logs to what is captured here
         out, err = self.capsys.readouterr()
         assert isinstance(code, int)

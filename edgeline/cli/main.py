@@ -125,8 +125,11 @@ cli.commands = CommandsByName(PLACES)  # type: ignore[arg-type]  # commands afte
 
 def main() -> None:
     """Entry point: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
-    # a task's `kill` or a closed terminal ends as Ctrl-C does: cleaned up
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # a `kill` or a closed terminal ends as Ctrl-C does: cleaned up
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no closed terminals
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, signal.default_int_handler)
     with _sentences():
         cli(prog_name="edgeline", standalone_mode=False)
 

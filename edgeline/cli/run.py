@@ -243,7 +243,8 @@ def _show(run: LocalRun, console: Console, root: Path, as_json: bool) -> None:
                 f"{name} ran again: {each.again}", soft_wrap=True, markup=False, highlight=False
             )
     console.print(
-        f"\n{result.seconds:.1f} s, report: [link=file://{page}]{page}[/link]", soft_wrap=True
+        Text(f"\n{result.seconds:.1f} s, report: ").append(str(page), f"link file://{page}"),
+        soft_wrap=True,
     )
     if result.state != "succeeded":
         where = "" if root == Path(RUNS) else f" --root {root}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,11 +76,13 @@ def list_(root: str, host: str | None, namespace: str | None, as_json: bool) -> 
     from rich.table import Column, Table
 
     from edgeline.local import pruning
-    from edgeline.local.runs import kept
+    from edgeline.local.runs import look
     from edgeline.reports import terminal
     from edgeline.reports.report import size
 
-    found = kept(Path(root))
+    found, unread = look(Path(root))
+    for sentence in unread:
+        click.echo(f"Left out: {sentence}", err=True)
     if as_json:
         print(json.dumps([_summary(run) for run in found], indent=1))
         return
@@ -271,14 +274,23 @@ def logs(told: Told, run: str, task: str | None, root: str) -> None:
 @click.argument("run", required=False)
 @tracker
 @root_of_runs
+@host_of_runs
+@namespace_of_runs
 @telling
-def track(told: Told, run: str | None, track: str, root: str) -> None:
+def track(
+    told: Told, run: str | None, track: str, root: str, host: str | None, namespace: str | None
+) -> None:
     """Send RUN to an MLflow tracking server; by default all that a server has not got all of.
 
     RUN can be one that was not tracked when it ran. What the server has already is not sent again.
+    With --host it is a run of a KFP server, whose tasks could not reach MLflow.
     """
     from edgeline.local import telling as sending
 
+    _check(host, namespace)
+    if host:
+        _track_there(told, run, track, root, host, namespace)
+        return
     if run is None:
         count = sending.send_pending(Path(root), track, told)
         told(f"{count} run{'' if count == 1 else 's'} sent.", sent=count)
@@ -354,6 +366,27 @@ def _list_there(host: str, namespace: str | None, as_json: bool) -> None:
             f"{run['seconds']:.1f} s",
         )
     terminal.console().print(table if found else "The server tells of no run.")
+
+
+def _track_there(
+    told: Told, run: str | None, track: str, root: str, host: str, namespace: str | None
+) -> None:
+    from edgeline.client import there
+    from edgeline.kubeflow.api import connect
+    from edgeline.local import telling as sending
+    from edgeline.local import tracking_state
+
+    sending.check()
+    place = track or os.environ.get(tracking_state.URI, "")
+    if run is None or not place:
+        what = (
+            "the run of the server"
+            if run is None
+            else f"a tracker, --track URI or {tracking_state.URI}"
+        )
+        raise UsageError(f"Name {what}.")
+    sent = there.track(connect(host, namespace), run, "" if root == RUNS else root, place)
+    told(f"Sent of run {run}: {', '.join(sent) or 'nothing, MLflow has it all'}.", sent=len(sent))
 
 
 @contextlib.contextmanager

@@ -65,8 +65,8 @@ def fetched(server: KfpClient, run: str, root: str, folder: Path) -> KeptRun:
     """
     found = asking(lambda: server.get_run(run))
     spec = _spec(server, found)
-    name = str(spec.get("pipelineInfo", {}).get("name", ""))
-    remote = RemoteRun(server, run, name, plan(_message(spec)), root, Console(quiet=True))
+    remote = _remote(server, run, spec, root)
+    name = remote.pipeline
     place = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', str(found.display_name))}-{run[:8]}"
     place.mkdir()
     tasks: dict[str, dict[str, Any]] = {
@@ -116,6 +116,36 @@ def fetched(server: KfpClient, run: str, root: str, folder: Path) -> KeptRun:
         "attempts": [{"started": started, "state": run_state(found)}],
     }
     return KeptRun(place, record)
+
+
+def track(server: KfpClient, run: str, root: str, uri: str) -> list[str]:
+    """Tell a tracker what tasks of a server's run could not, as it was down: those tasks' names.
+
+    Args:
+        run, root: see `fetched`.
+        uri: the tracker's address.
+
+    Raises:
+        EdgelineError: the server, the store or the tracker does not answer; or the run goes on.
+    """
+    from edgeline.client import tracking
+    from edgeline.tracking.tracker import Tracker
+
+    found = asking(lambda: server.get_run(run))
+    if (state := run_state(found)) == "running":
+        raise EdgelineError(
+            f"Run {run} is {state}, and its tasks tell themselves: wait for its end."
+        )
+    remote = _remote(server, run, _spec(server, found), root)
+    cached = [task.task.name for task in remote.tasks.values() if task.state == "cached"]
+    files = tracking.not_cached(remote._files(), cached)
+    started = round(1000 * found.created_at.timestamp()) if found.created_at else 0
+    return tracking.send(files, run, remote.pipeline, started, Tracker(uri))
+
+
+def _remote(server: KfpClient, run: str, spec: Mapping[str, Any], root: str) -> RemoteRun:
+    name = str(spec.get("pipelineInfo", {}).get("name", ""))
+    return RemoteRun(server, run, name, plan(_message(spec)), root, Console(quiet=True))
 
 
 def _read_numbers(remote: RemoteRun, tasks: dict[str, dict[str, Any]], place: Path) -> str:

@@ -35,17 +35,21 @@ def tell(executor_input: Mapping[str, Any]) -> None:
     """
     if not is_asked():
         return
-    from edgeline.tracking.entries import of_artifacts
+    from edgeline.tracking.entries import of_pod
     from edgeline.tracking.sending import send
 
     try:
         places, uris = _artifacts(executor_input)
-        entry = of_artifacts("task", round(1000 * time.time()), "task", places, uris, "")
+        entry = of_pod(round(1000 * time.time()), places, uris)
         why = "" if entry.is_empty else send(entry)
     except Exception as error:  # whatever it is, a good task is not to fail for it
         why = f"{type(error).__name__}: {error}"
     if why:
-        print(f"MLflow has not got this task's reports, curves and digests: {why}.", flush=True)
+        print(
+            f"MLflow has not got this task's reports, curves and digests: {why}. The run's store "
+            "has them, and `edgeline runs track RUN --host URL` sends them when MLflow is back.",
+            flush=True,
+        )
 
 
 def _artifacts(executor_input: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

@@ -30,12 +30,16 @@ from edgeline.errors import EdgelineError
 from edgeline.kubeflow import face
 from edgeline.local import surroundings
 from edgeline.local.redaction import redacted
+from edgeline.local.tasks import TaskResult
 from edgeline.user_code import imports, used
 from edgeline.user_code.code import NAME, kind
 
 EXECUTOR_INPUT = "--executor_input"  # the source stands before it
 NOTES = "edgeline.notes"  # an output's name, which is Python's, has no dot
 RESULTS = "results"  # in a run's folder
+COST = ("seconds", "cpu_seconds", "peak_memory", "began")  # of a `TaskResult`
+
+OnHit = Callable[[str, dict[str, Any], dict[str, Any], str], None]
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,9 @@ class KeptResults(LocalCache):  # type: ignore[misc]
     """kfp.local's cache, by `Reuse`; `bound` makes the class that kfp creates one of."""
 
     reuse: Reuse
-    on_hit: Callable[[str, dict[str, Any], dict[str, Any]], None]
+    on_hit: OnHit
     on_miss: Callable[[str, str], None]
-    cost: Callable[[], dict[str, Any]]
-    told: Callable[[], dict[str, Any]]
+    ended: Callable[[], TaskResult]
 
     def __init__(self, cache_root: str) -> None:
         super().__init__(cache_root=cache_root)
@@ -116,7 +119,8 @@ class KeptResults(LocalCache):  # type: ignore[misc]
                 reasons.append("its result is damaged")
                 continue
             own = place == Path(self.cache_root)
-            self.on_hit(made.component, outputs, notes.get("cost", {}) if own else {})
+            cost = notes.get("cost", {}) if own else {}
+            self.on_hit(made.component, outputs, cost, notes.get("task", ""))
             return outputs
         if self.reuse.own:
             if made.component in self.reuse.anew:
@@ -126,7 +130,8 @@ class KeptResults(LocalCache):  # type: ignore[misc]
 
     def put(self, key: str, outputs: dict[str, Any]) -> None:
         made = self._made[key]
-        entry = _in_order(self._serialize_outputs(outputs), self.told())
+        ended = self.ended()
+        entry = _in_order(self._serialize_outputs(outputs), ended.outputs)
         if redacted(entry) != entry:  # a secret is not kept, so such a task runs again
             return
         entry[NOTES] = {
@@ -137,7 +142,8 @@ class KeptResults(LocalCache):  # type: ignore[misc]
             "edgeline": self.reuse.code,
             "packages": self.reuse.packages,
             "contents": {name: _contents(each) for name, each in outputs.items()},
-            "cost": self.cost(),
+            "cost": {name: getattr(ended, name) for name in COST},
+            "task": ended.task.component,
         }
         text = json.dumps(entry)
         places = [Path(self.cache_root)]
@@ -192,25 +198,24 @@ class KeptResults(LocalCache):  # type: ignore[misc]
 
 def bound(
     reuse: Reuse,
-    on_hit: Callable[[str, dict[str, Any], dict[str, Any]], None],
+    on_hit: OnHit,
     on_miss: Callable[[str, str], None],
-    cost: Callable[[], dict[str, Any]],
-    told: Callable[[], dict[str, Any]],
+    ended: Callable[[], TaskResult],
 ) -> type[KeptResults]:
     """The class that kfp.local is to make its cache of.
 
     Args:
-        on_hit: told the component, the outputs, and the cost of the task where it was this run's.
+        on_hit: told the component, the outputs, the cost of the task where it was this run's, and
+            what the task was called, of a loop's rounds each.
         on_miss: told the component of a task that runs again, and why ("" where it never ended).
-        cost: of the task that has just ended in this thread.
-        told: its outputs in the order in which it told them, which kfp's messages lose.
+        ended: the record of the task that has just ended in this thread. Its outputs are in the
+            order in which the task told them, which kfp's messages lose.
     """
     parts = {
         "reuse": reuse,
         "on_hit": staticmethod(on_hit),
         "on_miss": staticmethod(on_miss),
-        "cost": staticmethod(cost),
-        "told": staticmethod(told),
+        "ended": staticmethod(ended),
     }
     return type("RunResults", (KeptResults,), parts)
 

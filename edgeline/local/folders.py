@@ -47,17 +47,23 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         EdgelineError: another process holds it.
     """
-    with open(folder / LOCK, "a+", encoding="utf-8") as stream:
+    with open(folder / LOCK, "a+b", buffering=0) as stream:  # nothing is left for close
         if not any(_tries(stream.fileno())):
             stream.seek(0)
-            number = stream.read().strip()
+            number = stream.read().decode(errors="replace").strip()
             raise EdgelineError(
                 f"Run {folder.name} is running{f' (process {number})' if number else ''}: wait "
                 "until it has ended, or end it."
             )
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
+        try:
+            stream.truncate(0)
+            stream.write(b"%d\n" % os.getpid())
+        except OSError as error:
+            raise at_path(
+                error,
+                f"Nothing can be written in {folder} ({error.strerror}): make room, or name "
+                "another folder with --root.",
+            ) from error
         yield
 
 

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -148,6 +149,10 @@ def _recorded(
         return RunResult(name, recorder.folder, seconds, tasks, unfinished, error)
 
     writing, over = threading.Lock(), threading.Event()
+    pages = ThreadPoolExecutor(1)  # which draws while the next task runs
+
+    def draw() -> None:
+        write_page(as_it_is("running"), recorder.head)
 
     def change(task: TaskResult) -> None:
         progress.update(task)
@@ -159,13 +164,15 @@ def _recorded(
             recorder.write(seconds=time.monotonic() - started)
             look()
             ended = task.state in ("succeeded", "failed")
-            if ended and not task.task.exit_handler:  # whose end is the run's, which writes it
-                write_page(as_it_is("running"), recorder.head)
+            if ended and not task.task.exit_handler:  # whose end is the run's, which draws it
+                with contextlib.suppress(RuntimeError):  # of one that is being interrupted
+                    pages.submit(draw)
 
     recorder.write()
-    write_page(as_it_is("running"), recorder.head)
+    draw()
     try:
-        result = run(change)
+        with pages:
+            result = run(change)
     except BaseException as error:
         over.set()
         asked = isinstance(error, (KeyboardInterrupt, SystemExit))

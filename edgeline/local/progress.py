@@ -101,7 +101,7 @@ class Progress:
 
     def _print_line(self, name: str, result: TaskResult) -> None:
         told = _told(result, self._known())
-        line = f"{MARKS[result.state]} {name:<12} {_time(result):>7}  {told}"
+        line = f"{MARKS[result.state]} {escape(f'{name:<12}')} {_time(result):>7}  {told}"
         self.console.print(line.rstrip(), soft_wrap=True)  # one line per task, for grep
 
     def _table(self) -> Table:
@@ -110,12 +110,12 @@ class Progress:
             state: TaskState = result.state if result else "waiting"
             if state == "running":
                 seconds = time.monotonic() - self.started[name]
-                table.add_row(self.spinner, f"[bold]{name}[/]", f"{seconds:.1f} s", "")
+                table.add_row(self.spinner, f"[bold]{escape(name)}[/]", f"{seconds:.1f} s", "")
             else:
                 known = result and state != "waiting"
                 table.add_row(
                     MARKS[state],
-                    name if known else f"[dim]{name}[/]",
+                    escape(name) if known else f"[dim]{escape(name)}[/]",
                     _time(result) if result and known else "",
                     _told(result, self._known()) if result and known else "",
                 )
@@ -136,7 +136,7 @@ def final_table(results: Mapping[str, TaskResult]) -> Table:
     for rows in _alike(results):
         name, result = rows[0]
         table.add_row(
-            f"{name} and {len(rows) - 1} more" if rows[1:] else name,
+            escape(f"{name} and {len(rows) - 1} more" if rows[1:] else name),
             f"{MARKS[result.state]} {result.state}",
             _time(result) if result.seconds else "",
             size(result.peak_memory) if result.peak_memory else "",

@@ -24,6 +24,21 @@ from edgeline.local.plan import PlannedTask
 from edgeline.local.redaction import redacted
 from edgeline.local.tasks import RunResult, TaskResult
 
+FIELDS = (  # of every record
+    *(
+        "pipeline",
+        "source",
+        "folder",
+        "started",
+        "cache",
+        "docker",
+        "given",
+        "left_out",
+        "parameters",
+    ),
+    *("pins", "pipeline_digest", "edgeline", "code", "packages", "host", "attempts"),
+    *("state", "error", "ended", "seconds"),
+)
 SCHEMA = "run/v1"
 PIPELINE = "pipeline.yaml"  # in a run's folder: what was run, compiled
 
@@ -117,6 +132,12 @@ def read(folder: Path) -> dict[str, Any]:
             f"{folder / RECORD} was written by another edgeline (its schema is "
             f"{record.get('schema', 'not told')}, not {SCHEMA}): run the pipeline again."
         )
+    if absent := [name for name in FIELDS if name not in record]:
+        raise _damaged(folder, f"{absent[0]} is missing")
+    attempts = record["attempts"]
+    if not attempts or not all(isinstance(each, dict) and "started" in each for each in attempts):
+        raise _damaged(folder, "an attempt is without its time")
+    restored(folder, record)
     if record["state"] == "running" and not is_held(folder):
         record["state"] = "interrupted"
         for task in record["tasks"].values():
@@ -141,8 +162,14 @@ def restored(folder: Path, record: Mapping[str, Any]) -> RunResult:
             unfinished=state if state in ("running", "interrupted") else "",
             error=record["error"],
         )
-    except (LookupError, TypeError, AttributeError) as error:
-        raise EdgelineError(f"{folder / RECORD} is damaged ({error!r}).") from error
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise _damaged(folder, repr(error)) from error
+
+
+def _damaged(folder: Path, why: str) -> EdgelineError:
+    return EdgelineError(
+        f"{folder / RECORD} is damaged ({why}): remove that folder, or run the pipeline again."
+    )
 
 
 def _restored(folder: Path, task: Mapping[str, Any]) -> TaskResult:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from edgeline.local.tasks import TaskResult
@@ -62,17 +63,34 @@ class Rounds:
         with self._naming:
             return self._named(component, self._suffix(sources, numbers))
 
-    def free_record_of(self, component: str, place: str) -> TaskResult:
-        """A record that no other round has taken: equal rounds of a loop have one result."""
-        result = self.record_of(component, place)
+    def free_record_of(self, component: str, place: str, called: str) -> TaskResult:
+        """The record of a task whose result is taken, which no other round has taken: equal rounds
+        of a loop have one result.
+
+        Args:
+            called: what the task was called that made it.
+        """
+        if called.startswith(f"{component}["):
+            with self._naming:
+                result = self._named(component, called.removeprefix(component))
+        else:
+            result = self.record_of(component, place)
         if result.state == "waiting":
             return result
         with self._naming:
-            for number in range(len(self.tasks) + 1):
-                found = self._named(component, f"[{number}]")
+            for suffix in self._suffixes(component):
+                found = self._named(component, suffix)
                 if found.state == "waiting":
                     return found
         raise RuntimeError(f"no free record of {component}")
+
+    def _suffixes(self, component: str) -> Iterator[str]:
+        """Of all rounds of a task; then numbers, where it cannot be told how many these are."""
+        sources = self._sources.get(component, ())
+        rounds = product(*(range(len(self._items(each))) for each in sources)) if sources else ()
+        for numbers in rounds:
+            yield self._suffix(sources, list(numbers))
+        yield from (f"[{number}]" for number in range(len(self.tasks) + 1))
 
     def _named(self, component: str, suffix: str) -> TaskResult:
         if f"{component}{suffix}" not in self.tasks:
@@ -92,13 +110,14 @@ class Rounds:
         return f"[{','.join(labels)}]"
 
     def _label(self, source: ItemsSource | None, number: int) -> str:
-        items = self._items(source) if source else ()
-        labels = [label_of(item) for item in items]
+        labels = [label_of(item) for item in self._items(source)]
         if number < len(labels) and labels[number] and labels.count(labels[number]) == 1:
             return labels[number]
         return str(number)
 
-    def _items(self, source: ItemsSource) -> list[Any]:
+    def _items(self, source: ItemsSource | None) -> list[Any]:
+        if source is None:
+            return []
         found: Any = source.written
         if source.component:
             result = self.tasks.get(source.component)

@@ -141,7 +141,7 @@ def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) 
     begun = [result.task for result in tasks.values() if result.state != "waiting"]
     turned = {task.loop for task in begun}
     taken = dict(choice for task in begun for choice in task.choices)
-    rounds = {name: [x for x in tasks if x.startswith(f"{name}[")] for name in tasks}
+    rounds = {name: sorted(x for x in tasks if x.startswith(f"{name}[")) for name in tasks}
     for task_name, result in list(tasks.items()):
         if result.state != "waiting":
             continue

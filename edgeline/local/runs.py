@@ -43,13 +43,19 @@ class KeptRun:
 
 def kept(root: Path) -> list[KeptRun]:
     """All runs below a root that have a record that can be read, the newest first."""
-    found = []
-    for file in root.glob(f"*/{RECORD}"):
+    runs, _ = look(root)
+    return runs
+
+
+def look(root: Path) -> tuple[list[KeptRun], list[str]]:
+    """As `kept`, and why each of the other runs cannot be read, a sentence each."""
+    found, unread = [], []
+    for file in sorted(root.glob(f"*/{RECORD}")):
         try:
             found.append(KeptRun(file.parent.resolve(), records.read(file.parent)))
-        except EdgelineError:  # of an older edgeline, or damaged: `named` says so of one
-            continue
-    return sorted(found, key=lambda run: run.when, reverse=True)
+        except EdgelineError as error:  # of an older edgeline, or damaged
+            unread.append(str(error))
+    return sorted(found, key=lambda run: run.when, reverse=True), unread
 
 
 def named(root: Path, name: str, pipeline: str = "") -> KeptRun:

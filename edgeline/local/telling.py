@@ -196,8 +196,9 @@ def _pending(root: Path, given: str) -> Iterator[tuple[Path, str]]:
 
 
 def main() -> None:
-    from edgeline.tracking.tracker import Tracker
+    from edgeline.tracking.tracker import Tracker, without_unused
 
+    without_unused()
     folder, uri = Path(sys.argv[1]), os.environ[tracking_state.URI]
     with contextlib.suppress(AttributeError, OSError):
         os.nice(5)

@@ -40,10 +40,10 @@ def results_of(
     """
     taking = threading.Lock()
 
-    def on_hit(component: str, outputs: dict[str, Any], cost: dict[str, Any]) -> None:
+    def on_hit(component: str, outputs: dict[str, Any], cost: dict[str, Any], called: str) -> None:
         place = next((value.uri for value in outputs.values() if hasattr(value, "uri")), "")
         with taking:  # rounds of a loop, side by side
-            result = rounds.free_record_of(component, place)
+            result = rounds.free_record_of(component, place, called)
             result.state = "cached"
         result.seconds = cost.get("seconds", 0.0)
         result.cpu_seconds = cost.get("cpu_seconds", 0.0)
@@ -62,12 +62,8 @@ def results_of(
     def on_miss(component: str, why: str) -> None:  # noqa: ARG001
         turn.again = why
 
-    def cost() -> dict[str, Any]:
-        result = turn.result
-        names = ("seconds", "cpu_seconds", "peak_memory", "began")
-        return {name: getattr(result, name) for name in names}
+    def ended() -> TaskResult:
+        assert turn.result
+        return turn.result
 
-    def told() -> dict[str, Any]:
-        return turn.result.outputs if turn.result else {}
-
-    return bound(reuse, on_hit, on_miss, cost, told)
+    return bound(reuse, on_hit, on_miss, ended)

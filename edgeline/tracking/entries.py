@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ REPORTS = "reports"
 PUBLISHED = "published"  # the alias of the version that was published last
 CANDIDATE = "candidate-"  # and of one that waits in a signed repository
 OURS = "edgeline."  # begins a tag's name
+TOLD = f"{OURS}told"  # a tag of a task's run on Kubeflow, which has all that the task made
 PAGE = b"<!doctype html"
 
 _REFUSED = re.compile(r"[^\w\-. :/]")
@@ -121,6 +122,12 @@ def of_artifacts(
         key, time, curves=named(curves), tags=named(tags), files=files, data=tuple(data),
         published=tuple(published),
     )  # fmt: skip
+
+
+def of_pod(time: int, places: Mapping[str, str], uris: Mapping[str, str]) -> TrackedEntry:
+    """What the artifacts of a task tell in the run that Kubeflow has made for it."""
+    entry = of_artifacts("task", time, "task", places, uris, "")
+    return entry if entry.is_empty else replace(entry, tags={**entry.tags, TOLD: "all"})
 
 
 def epochs(model: str) -> dict[str, tuple[float | None, ...]]:

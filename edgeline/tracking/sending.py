@@ -17,7 +17,7 @@ from dataclasses import asdict
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats import typed
 from edgeline.tracking.entries import TrackedEntry
-from edgeline.tracking.tracker import Tracker
+from edgeline.tracking.tracker import Tracker, without_unused
 
 URI, RUN = "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"
 PATIENCE = 120.0  # seconds that a task's end waits for its tracker
@@ -44,6 +44,7 @@ def send(entry: TrackedEntry) -> str:
 
 def main() -> int:
     entry: TrackedEntry = typed.convert(typed.parse(sys.stdin.read(), "the entry"), TrackedEntry)
+    without_unused()
     try:
         Tracker(os.environ[URI]).log(sys.argv[1], entry)
     except EdgelineError as error:

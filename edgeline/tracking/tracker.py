@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeline.errors import EdgelineError, first_line
-from edgeline.tracking.entries import BUNDLES, OURS, DataUsed, TrackedEntry, VersionToRegister
+from edgeline.tracking.entries import BUNDLES, OURS, TOLD, DataUsed, TrackedEntry, VersionToRegister
 
 PARENT = "mlflow.parentRunId"
+KUBEFLOW_RUN = "kfp.pipeline_run_id"
 KEY = f"{OURS}key"  # the tag that tells a run from all others
 CHANGED = f"{OURS}changed."  # tags of parameters that a run that goes on was given anew
 MOST_PARAMS, MOST_NUMBERS, MOST_TAGS = 100, 1000, 100  # in one request
@@ -32,6 +35,8 @@ DEFAULTS = {  # of mlflow's own: minutes pass until it says that nobody answers
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print the address with a password
     "GIT_PYTHON_REFRESH": "quiet",
 }
+# mlflow-skinny does without these, but imports them where they are: a fifth of its time
+UNUSED = ("numpy", "pandas", "pyarrow", "scipy")
 LOCAL = ("", "file")  # schemes of places that other machines do not see
 
 _Each = TypeVar("_Each")
@@ -101,8 +106,66 @@ class Tracker:
             )
         return str(found.experiment_id)
 
+    def log_task(self, pipeline_run: str, pipeline: str, task: str, entry: TrackedEntry) -> bool:
+        """Log what a task of a Kubeflow run has made, in the run that Kubeflow made for it; whether
+        that had not got it.
+
+        Kubeflow's runs are made where it could not do so, as MLflow did not answer.
+
+        Args:
+            pipeline_run: its identifier.
+            pipeline: its name, for the experiment where there is none.
+            task: its name in the pipeline; with a number where it ran several times.
+
+        Raises:
+            TrackerError: see there.
+        """
+        with _told():
+            above = self._run_of_kubeflow(pipeline_run, pipeline, entry.time)
+            own = [each for each in self._below(above) if each.info.run_name == task]
+            place = above.info.experiment_id
+            if len(own) != 1:  # none; or rounds of a loop, which Kubeflow calls alike
+                key = f"{pipeline_run}/{task}"
+                own = self._with_tag(place, KEY, key) or [
+                    self._client.create_run(
+                        place,
+                        start_time=entry.time,
+                        tags={PARENT: above.info.run_id, KEY: key},
+                        run_name=task,
+                    )
+                ]
+            [run] = own
+            known = run.data
+        if TOLD in known.tags:
+            return False
+        curves = {name: x for name, x in entry.curves.items() if name not in known.metrics}
+        self.log(str(run.info.run_id), replace(entry, curves=curves))
+        return True
+
+    def _run_of_kubeflow(self, identifier: str, pipeline: str, started: int) -> Any:
+        """MLflow's run of a pipeline's run; Kubeflow tags it so (plugins/mlflow/config.go)."""
+        places = [str(each.experiment_id) for each in self._client.search_experiments()]
+        for place in places:
+            if found := self._with_tag(place, KUBEFLOW_RUN, identifier):
+                return found[0]
+        place = os.environ.get("MLFLOW_EXPERIMENT_ID") or self._experiment(
+            os.environ.get("MLFLOW_EXPERIMENT_NAME") or pipeline
+        )
+        tags = {KUBEFLOW_RUN: identifier}
+        return self._client.create_run(place, start_time=started, tags=tags, run_name=identifier)
+
+    def _below(self, run: Any) -> Iterator[Any]:
+        """Runs nested in a run, and in those: a group of tasks has one, too."""
+        for each in self._with_tag(run.info.experiment_id, PARENT, run.info.run_id):
+            yield each
+            yield from self._below(each)
+
+    def _with_tag(self, place: str, tag: str, value: str) -> list[Any]:
+        quoted = value.replace("'", "")
+        return list(self._client.search_runs([place], f"tags.`{tag}` = '{quoted}'"))
+
     def log(self, run: str, entry: TrackedEntry) -> None:
-        """Log an entry.
+        """Log an entry, its tags last: a run that has them has all of it.
 
         Raises:
             TrackerError: see there.
@@ -125,14 +188,14 @@ class Tracker:
                 self._client.log_batch(run, params=some_params)
             for some_numbers in _pieces(numbers, MOST_NUMBERS):
                 self._client.log_batch(run, metrics=some_numbers)
-            for some_tags in _pieces(told, MOST_TAGS):
-                self._client.log_batch(run, tags=some_tags)
             if entry.data:
                 self._client.log_inputs(run, datasets=[_input(each) for each in entry.data])
             if entry.files:
                 self._upload(run, entry.files)
             for version in entry.published:
                 self._register(run, version)
+            for some_tags in _pieces(told, MOST_TAGS):
+                self._client.log_batch(run, tags=some_tags)
 
     def _new_params(
         self, run: str, params: Mapping[str, str]
@@ -195,6 +258,12 @@ class Tracker:
                 self._client.update_run(run, status)
             else:
                 self._client.set_terminated(run, status, ended)
+
+
+def without_unused() -> None:
+    """Let this process, which does nothing but send, import MLflow without what it does not use."""
+    for name in UNUSED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # as Python marks it
 
 
 @contextmanager

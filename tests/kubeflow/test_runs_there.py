@@ -68,3 +68,31 @@ def test_a_run_that_the_server_does_not_know_is_told(server: Any) -> None:
     unknown = "00000000-0000-4000-8000-000000000000"
     with pytest.raises(EdgelineError, match=unknown):
         runs(server, "show", unknown)
+
+
+def test_what_tasks_could_not_tell_mlflow_is_sent_by_name(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeline.tracking import tracker
+
+    told: list[tuple[str, str, str]] = []
+
+    class Answering:
+        """In place of MLflow's client: tests/tracking asks a real server."""
+
+        def __init__(self, uri: str) -> None:
+            assert uri == "http://127.0.0.1:1"
+
+        def log_task(self, run: str, pipeline: str, task: str, _: Any) -> bool:
+            told.append((run, pipeline, task))
+            return len(told) == 1
+
+    monkeypatch.setattr(tracker, "Tracker", Answering)
+    run = submitted(server, tmp_path, "one", 100, 0.8)
+    folder = tmp_path / "taxi" / run / "analyze" / "0b3e54a1-0000-4000-8000-000000000000"
+    folder.mkdir()
+    (folder / "evaluation_report").write_text("<!doctype html><p>good")
+    asked = ("track", run, "--root", str(tmp_path), "--track", "http://127.0.0.1:1")
+    assert runs(server, *asked).startswith(f"Sent of run {run}: analyze")
+    assert {each[:2] for each in told} == {(run, "taxi")}
+    assert "nothing, MLflow has it all" in runs(server, *asked)

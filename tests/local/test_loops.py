@@ -95,4 +95,6 @@ def test_loops_that_plan_allows_end_here_as_on_a_cluster(tmp_path, targets, stat
     assert set(found.values()) == {"succeeded"}, found
     if targets:
         assert result.tasks["join"].outputs["Output"] == "tvm onnx"
+        again = run(asked, given, tmp_path, True, lambda _: None, False)
+        assert again.tasks.keys() == states  # also of rounds without a file that tells which
     assert found.keys() == states

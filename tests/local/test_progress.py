@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -188,3 +189,15 @@ def test_tasks_of_a_component_are_told_apart_by_what_they_are_called() -> None:
     named = replace(result("verify", "succeeded").task, title="verify int8")
     text = shown(TaskResult(named, "succeeded", 1.0))
     assert all("verify int8" in line for line in text.splitlines() if line.startswith("✔"))
+
+
+def test_nobody_who_reads_ends_nothing():
+    from edgeline.reports import terminal
+
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as stream:
+        console = terminal.console(stream)
+        console.print("a line")
+        console.print("another")
+    assert console.quiet

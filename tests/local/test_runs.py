@@ -126,6 +126,22 @@ def test_what_is_no_run_is_told(tiny):
     assert "There is no run 'nine'" in edgeline("show", "nine")[1]
 
 
+def test_a_damaged_record_is_named_and_the_other_runs_are_listed(two):
+    record = Path("edgeline-runs", two[0], "run.json")
+    whole = json.loads(record.read_text())
+    for changed, why in (
+        ({"tasks": {}, "schema": "run/v1"}, "pipeline is missing"),
+        ({**whole, "attempts": [{}]}, "an attempt is without its time"),
+        ({**whole, "tasks": {"read": {}}}, "KeyError('plan')"),
+    ):
+        record.write_text(json.dumps(changed))
+        code, said = edgeline()
+        assert code == 0 and f"Left out: {record} is damaged ({why}): remove" in said
+        assert two[1] in said
+        code, said = edgeline("show", two[0])
+        assert code == 1 and why in said
+
+
 def test_options_of_the_list_need_no_command(two):
     listed = json.loads(edgeline("--json")[1])
     assert [each["run"] for each in listed] == two[::-1]

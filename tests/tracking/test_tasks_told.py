@@ -114,13 +114,58 @@ def test_a_training_is_told_by_epoch(mlflow: Mlflow, tmp_path: Path) -> None:
     assert [(each.step, each.value) for each in auc] == [(1, 0.8)]
 
 
+def test_what_tasks_could_not_tell_is_read_from_the_store_and_sent_once(
+    mlflow: Mlflow, tmp_path: Path
+) -> None:
+    """As `edgeline runs track RUN --host URL` does when MLflow is back."""
+    from edgeline.client import tracking
+    from edgeline.client.stored import files_below
+
+    run = tmp_path / "root" / "taxi" / "run-9"
+    execution = "0b3e54a1-0000-4000-8000-00000000000"
+    for number, task in enumerate(("train", "publish", "verify", "verify")):
+        folder = run / task / f"{execution}{number}"
+        folder.mkdir(parents=True)
+        (folder / "task_report").write_text("<!doctype html><p>good")
+        if task == "train":
+            with artifacts.writing(folder / "model", "model/v2") as draft:
+                (draft.path / "history.json").write_text('{"loss": [0.5, 0.25]}')
+        if task == "publish":
+            publish(folder, "late")
+    # of Kubeflow's runs one is there, in a group's, and knows already what its task has made
+    client = mlflow.client
+    place = client.create_experiment("one of Kubeflow")
+    above = client.create_run(place, tags={"kfp.pipeline_run_id": "run-9"}).info.run_id
+    group = client.create_run(place, tags={"mlflow.parentRunId": above}).info.run_id
+    nested = {"mlflow.parentRunId": group}
+    train = client.create_run(place, tags=nested, run_name="train").info.run_id
+    tracker = Tracker(mlflow.uri)
+    files = files_below(str(tmp_path / "root"), "taxi", "run-9")
+    sent = tracking.send(files, "run-9", "taxi", 1000, tracker)
+    assert sent == ["publish", "train", "verify[0]", "verify[1]"]
+    assert tracking.send(files, "run-9", "taxi", 1000, tracker) == []
+
+    loss = client.get_metric_history(train, "epoch/loss")
+    assert [(each.step, each.value) for each in loss] == [(1, 0.5), (2, 0.25)]
+    assert mlflow.files(train) == ["reports/task-task_report.html"]
+    told = {each.info.run_name: each for each in mlflow.runs("one of Kubeflow")}
+    assert told["publish"].data.tags["mlflow.parentRunId"] == above
+    assert "bundle/manifest.json" in mlflow.files(told["publish"].info.run_id)
+    assert {"verify[0]", "verify[1]"} <= told.keys()
+    assert client.get_model_version_by_alias("late", "published").tags["edgeline.version"] == "1"
+
+
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
+    return publish(tmp_path, "m")
+
+
+def publish(folder: Path, name: str) -> Path:
     """What publish leaves of a version: the bundle with what is known of it."""
-    with artifacts.writing(tmp_path / "bundle", "bundle/v1") as draft:
+    with artifacts.writing(folder / "bundle", "bundle/v1") as draft:
         shutil.copy(ROOT / "tests" / "data" / "line.tflite", draft.path / "model.tflite")
         bundle = Bundle(
-            name="m",
+            name=name,
             version=1,
             target="litert",
             model="model.tflite",
@@ -133,8 +178,8 @@ def published(tmp_path: Path) -> Path:
             provenance={"data_digest": "d" * 64, "git_commit": "c0ffee"},
         )
         write_manifest(draft.path, bundle)
-        draft.metadata |= {"name": "m", "version": 1, "uri": str(tmp_path / "models/m/1")}
-    return tmp_path / "bundle"
+        draft.metadata |= {"name": name, "version": 1, "uri": str(folder / "models" / name / "1")}
+    return folder / "bundle"
 
 
 def test_a_published_version_is_registered_once_with_its_lineage(
