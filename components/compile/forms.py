@@ -24,7 +24,7 @@ from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
 from edgeline.formats.signature_names import as_taken, by_original
-from edgeline.runtimes import child, interpreter
+from edgeline.runtimes import child, interpreter, limits
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ def sandboxed(what: str, memory: int, function: Callable[..., object], *argument
     Raises:
         EdgelineError: as raised in the child, or the child crashed, hung or failed.
     """
+    way_out = "build the model from other operators, or compile for another target"
     try:
         result = child.call(_kept, function, *arguments, memory=memory)
     except child.ChildError as error:
         raise EdgelineError(
-            f"{what} {error.how} while {error.doing}{_reason(error.log)}: build the model from "
-            "other operators, or compile for another target."
+            f"{what} {error.how} while {error.doing}{_reason(error.log)}: {way_out}."
         ) from error
+    if isinstance(result, EdgelineError) and limits.lacked_memory(str(result)):
+        raise EdgelineError(f"{what} {limits.too_much(memory)}: {way_out}.") from result
     if isinstance(result, EdgelineError):
         raise result
     return result
@@ -278,6 +280,6 @@ def _kept(tell: Callable[[str], None], function: Callable[..., object], *argumen
 
 def _reason(log: str) -> str:
     """What was said last, in brackets."""
-    lines = [line.strip() for line in log.splitlines()]
+    lines = [line.strip() for line in log.splitlines() if not child.NO_GPU.search(line)]
     errors = [line for line in lines if "Error" in line or "rror:" in line or "failed" in line]
     return f" ({errors[-1][:300].rstrip('.:')})" if errors else ""

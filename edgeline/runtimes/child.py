@@ -141,6 +141,8 @@ class Child:
             if how.startswith("exceeded"):
                 how += self._more_time
             raise ChildError(_refused(self._memory, said) or how, self._doing, said) from None
+        if kind in ("refused", "usage") and (more := _refused(self._memory, value)):
+            raise ChildError(more, self._doing, _read(self._log))
         if kind in ("refused", "usage"):
             raise (UsageError if kind == "usage" else EdgelineError)(value)
         if kind == "raised":
