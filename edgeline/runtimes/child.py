@@ -216,9 +216,9 @@ def _end(
 def _of_fork_server(work: tuple[object, ...]) -> tuple[Connection, Connection, Any]:
     """A process that begins as a new Python does, and both ends of the line to it."""
     context: Any = multiprocessing.get_context("forkserver")
-    # it is asked for these once, when it starts
+    # it is asked for these once, when it starts; without "__main__", whose mistakes would end it
     once = ["edgeline.runtimes.quiet_tensorflow"] if "tensorflow" in sys.modules else []
-    context.set_forkserver_preload(["__main__", __name__, *once])
+    context.set_forkserver_preload([__name__, *once])
     while True:
         ours, line = context.Pipe()
         environment = dict(os.environ)  # the fork server has that in which it was started
