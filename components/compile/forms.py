@@ -24,7 +24,7 @@ from edgeline.formats import tflite
 from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
 from edgeline.formats.signature_names import as_taken, by_original
-from edgeline.runtimes import child, interpreter, limits
+from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
 
 if TYPE_CHECKING:
@@ -56,15 +56,13 @@ def sandboxed(what: str, memory: int, function: Callable[..., object], *argument
     Raises:
         EdgelineError: as raised in the child, or the child crashed, hung or failed.
     """
-    way_out = "build the model from other operators, or compile for another target"
     try:
         result = child.call(_kept, function, *arguments, memory=memory)
     except child.ChildError as error:
         raise EdgelineError(
-            f"{what} {error.how} while {error.doing}{_reason(error.log)}: {way_out}."
+            f"{what} {error.how} while {error.doing}{_reason(error.log)}: build the model from "
+            "other operators, or compile for another target."
         ) from error
-    if isinstance(result, EdgelineError) and limits.lacked_memory(str(result)):
-        raise EdgelineError(f"{what} {limits.too_much(memory)}: {way_out}.") from result
     if isinstance(result, EdgelineError):
         raise result
     return result

@@ -56,7 +56,6 @@ def call(
     Raises:
         EdgelineError: as raised in the child.
         ChildError: as of `Child.receive`.
-        Exception: whatever the function returned as an exception.
     """
     running = Child(function, *arguments, memory=memory, time_limit=time_limit)
     try:
@@ -141,7 +140,8 @@ class Child:
             if how.startswith("exceeded"):
                 how += self._more_time
             raise ChildError(_refused(self._memory, said) or how, self._doing, said) from None
-        if kind in ("refused", "usage") and (more := _refused(self._memory, value)):
+        refused = kind in ("refused", "usage") or isinstance(value, EdgelineError)
+        if refused and (more := _refused(self._memory, str(value))):
             raise ChildError(more, self._doing, _read(self._log))
         if kind in ("refused", "usage"):
             raise (UsageError if kind == "usage" else EdgelineError)(value)
