@@ -7,6 +7,7 @@ hangs or fills is a child. Nothing takes more memory than the limit and 1 GB, no
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "server"))
 
@@ -58,6 +60,69 @@ def damaged_zip(data: bytes, rng: random.Random) -> bytes:
     return stream.getvalue()
 
 
+def damaged_message(message: Any, rng: random.Random) -> bytes:
+    """A protobuf message with one to three fields changed, each of it still of its type."""
+    for _ in range(rng.randint(1, 3)):
+        owner, field, value = rng.choice(list(_fields(message)))
+        if field.is_repeated if hasattr(field, "is_repeated") else field.label == 3:
+            _change_list(getattr(owner, field.name), rng)
+        elif isinstance(value, (str, bytes)):
+            other = value[: len(value) // 2] + value[len(value) // 2 + 1 :] * rng.choice((1, 3))
+            setattr(owner, field.name, other)
+        elif isinstance(value, (bool, float)):
+            setattr(owner, field.name, type(value)(rng.choice((0, 1, -1, 1e38))))
+        elif isinstance(value, int):
+            with contextlib.suppress(ValueError):  # more than its type holds
+                setattr(owner, field.name, rng.choice((0, 1, -1, 127, 1 << 30, (1 << 62) + 1)))
+        else:
+            owner.ClearField(field.name)
+    return bytes(message.SerializePartialToString())
+
+
+def _fields(message: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """All fields that are set, at any depth: message, field and value."""
+    for field, value in message.ListFields():
+        yield message, field, value
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        several = hasattr(value, "__len__")
+        for each in value if several else [value]:
+            yield from _fields(each)
+
+
+def _change_list(values: Any, rng: random.Random) -> None:
+    if hasattr(values, "keys"):  # a map
+        values.pop(rng.choice(sorted(values)))
+        return
+    place = rng.randrange(len(values))
+    if rng.random() < 0.5:
+        del values[place]
+    else:
+        values.extend([values[place]] * rng.choice((1, 40)))
+
+
+def damaged_onnx(data: bytes, rng: random.Random) -> bytes:
+    """An ONNX file with damaged bytes, or one that is whole and says something else."""
+    from onnx import ModelProto
+
+    return (
+        damaged(data, rng)
+        if rng.random() < 0.3
+        else damaged_message(ModelProto.FromString(data), rng)
+    )
+
+
+def damaged_saved_model(data: bytes, rng: random.Random) -> bytes:
+    """As `damaged_onnx`, of a `saved_model.pb`."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    return (
+        damaged(data, rng)
+        if rng.random() < 0.3
+        else damaged_message(SavedModel.FromString(data), rng)
+    )
+
+
 def flatbuffers(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
     """Damaged LiteRT files, and those that were written to be hostile."""
     yield from HOSTILE
@@ -77,14 +142,14 @@ def onnx_files(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
     yield folder / "endless.onnx"
     for number in range(count):
         path = folder / f"{number}.onnx"
-        path.write_bytes(damaged(rng.choice(good), rng))
+        path.write_bytes(damaged_onnx(rng.choice(good), rng))
         yield path
 
 
 def onnx_bundles(folder: Path, count: int, rng: random.Random) -> Iterator[Path]:
     """Bundles of damaged ONNX files, and of the endless one."""
     good = other_runtimes.onnx_bytes(other_runtimes.PLAIN)
-    contents = [other_runtimes.endless_bytes(), *(damaged(good, rng) for _ in range(count))]
+    contents = [other_runtimes.endless_bytes(), *(damaged_onnx(good, rng) for _ in range(count))]
     for number, content in enumerate(contents, 1):
         yield other_runtimes.bundle(folder / "m" / str(number), {"model.onnx": content})
 
@@ -115,8 +180,12 @@ def saved_models(folder: Path, count: int, rng: random.Random) -> Iterator[Path]
     for number in range(count):
         path = folder / str(number)
         shutil.copytree(folder / "good" / "saved_model", path)
-        file = rng.choice(sorted(each for each in path.rglob("*") if each.is_file()))
-        file.write_bytes(damaged(file.read_bytes(), rng))
+        if rng.random() < 0.6:
+            file = path / "saved_model.pb"
+            file.write_bytes(damaged_saved_model(file.read_bytes(), rng))
+        else:
+            file = rng.choice(sorted(each for each in path.rglob("*") if each.is_file()))
+            file.write_bytes(damaged(file.read_bytes(), rng))
         if number % 3 == 0:
             yield Path(shutil.make_archive(str(path), "zip", path))
         else:

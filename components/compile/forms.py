@@ -278,6 +278,6 @@ def _kept(tell: Callable[[str], None], function: Callable[..., object], *argumen
 
 def _reason(log: str) -> str:
     """What was said last, in brackets."""
-    lines = [line.strip() for line in log.splitlines()]
+    lines = [line.strip() for line in log.splitlines() if not child.NO_GPU.search(line)]
     errors = [line for line in lines if "Error" in line or "rror:" in line or "failed" in line]
     return f" ({errors[-1][:300].rstrip('.:')})" if errors else ""

@@ -67,7 +67,11 @@ def make(source: Source, file: Path) -> Made:
     if hint := forms.missing(*PACKAGES):
         raise EdgelineError(hint)
     made: Made = forms.sandboxed(
-        "tf2onnx", limits.converter_room(*source.files), _make, source, file
+        "onnxsim" if source.onnx else "tf2onnx",
+        limits.converter_room(*source.files),
+        _make,
+        source,
+        file,
     )
     return made
 

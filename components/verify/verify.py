@@ -63,7 +63,7 @@ from edgeline.components.verify.latency import measure
 from edgeline.components.verify.parity import Batch
 from edgeline.components.verify.probes import Sample, SeenValues
 from edgeline.components.verify.probing import Judge, Sides, Tolerance
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, first_line
 from edgeline.formats import quantisation
 from edgeline.reports.report import Fact
 from edgeline.runtimes import isolated
@@ -200,6 +200,8 @@ def _compared(
         latency = measure(subject.path, trial, runtime)
         with ThreadPoolExecutor(1) as beside:  # examine waits for another process
             words = beside.submit(_vocabularies, original, features)
+            if original.foreign:  # asks a fork, which may hang where another thread is at work
+                words.result()
             cases = malformed.examine(subject.path, trial, runtime)
         met, seen, ranges = (
             reference.Builder(),
@@ -463,14 +465,22 @@ def _batches(
     first = 0
     for batch in examples.read_batches(rows, split, columns):
         raw = to_numpy(batch, original.takes)
-        fed = original.feed(raw)
-        stored = _stored(fed, runtime)
         try:
+            fed = original.feed(raw)
+            stored = _stored(fed, runtime)
             answer, cloud = runtime(stored), original.evaluate(raw)
         except CrashError as crash:
             found = crash.rows or range(len(batch))
             number = range(first + found.start, first + found.stop)
             raise crash.among(number, f" of split {split!r}") from crash
+        except EdgelineError:
+            raise
+        except Exception as error:  # what a graph raises is of any kind
+            raise EdgelineError(
+                f"{original.artifact.path} cannot evaluate rows {first:,} to "
+                f"{first + len(batch) - 1:,} (from 0) of split {split!r} ({first_line(error)}): "
+                "fix the model or these rows."
+            ) from error
         met.add(stored, answer)
         seen.add(raw)
         ranges.add(fed)

@@ -56,7 +56,6 @@ def call(
     Raises:
         EdgelineError: as raised in the child.
         ChildError: as of `Child.receive`.
-        Exception: whatever the function returned as an exception.
     """
     running = Child(function, *arguments, memory=memory, time_limit=time_limit)
     try:
@@ -72,9 +71,8 @@ class Child:
     answers them, too. All must be picklable, as arguments, requests and results. The child is
     forked while TensorFlow, if loaded, has not run anything here, so that it need not be loaded
     twice; else a fork server is forked, since TensorFlow's threads do not survive a fork. That one
-    starts with the first such child, loads what it needs once for all of them, and runs nothing.
-    Where the machine's
-    memory ends, the child goes first. It ends with this process, too.
+    starts with the first such child, loads once for all of them what that needs, and runs nothing.
+    Where the machine's memory ends, the child goes first. It ends with this process, too.
 
     Args:
         memory: bytes that it may take beyond those that it begins with, allocated or mapped; see
@@ -82,6 +80,7 @@ class Child:
         time_limit: seconds of a core for what it last told, or for a request; by default
             `limits.model_time`.
         anew: do not fork this process in any case, since its other threads may hold locks.
+        tensorflow: whether the function needs TensorFlow, where that is loaded here.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class Child:
         memory: int,
         time_limit: float | None = None,
         anew: bool = False,
+        tensorflow: bool = True,
     ) -> None:
         self._seconds = limits.model_time() if time_limit is None else time_limit
         self._more_time = "" if time_limit is not None else f" ({limits.TIME_VARIABLE} allows more)"
@@ -99,7 +99,7 @@ class Child:
         self._log = Path(self._folder.name) / "log"
         work = (self._log, self._seconds, memory, function, arguments)
         if anew or _tensorflow_runs():
-            self._line, line, self._process = _of_fork_server(work)
+            self._line, line, self._process = _of_fork_server(work, tensorflow)
         else:
             context: Any = multiprocessing.get_context("fork")
             self._line, line = context.Pipe()
@@ -141,6 +141,9 @@ class Child:
             if how.startswith("exceeded"):
                 how += self._more_time
             raise ChildError(_refused(self._memory, said) or how, self._doing, said) from None
+        refused = kind in ("refused", "usage") or isinstance(value, EdgelineError)
+        if refused and (more := _refused(self._memory, str(value))):
+            raise ChildError(more, self._doing, _read(self._log))
         if kind in ("refused", "usage"):
             raise (UsageError if kind == "usage" else EdgelineError)(value)
         if kind == "raised":
@@ -211,12 +214,15 @@ def _end(
     folder.cleanup()
 
 
-def _of_fork_server(work: tuple[object, ...]) -> tuple[Connection, Connection, Any]:
+def _of_fork_server(
+    work: tuple[object, ...], tensorflow: bool
+) -> tuple[Connection, Connection, Any]:
     """A process that begins as a new Python does, and both ends of the line to it."""
     context: Any = multiprocessing.get_context("forkserver")
-    # it is asked for these once, when it starts
-    once = ["edgeline.runtimes.quiet_tensorflow"] if "tensorflow" in sys.modules else []
-    context.set_forkserver_preload(["__main__", __name__, *once])
+    # the first child's, when it starts; without "__main__", whose mistakes would end it
+    needed = tensorflow and "tensorflow" in sys.modules
+    once = ["edgeline.runtimes.quiet_tensorflow"] if needed else []
+    context.set_forkserver_preload([__name__, *once])
     while True:
         ours, line = context.Pipe()
         environment = dict(os.environ)  # the fork server has that in which it was started

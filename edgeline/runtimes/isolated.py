@@ -33,7 +33,7 @@ def model(path: Path, load: Callable[..., EdgeModel], *arguments: object) -> Edg
     Raises:
         EdgelineError: as raised by `load`, or that crashed or went beyond a limit.
     """
-    isolated = _Isolated(path, _of_model, load, *arguments)
+    isolated = _Isolated(path, False, _of_model, load, *arguments)
     return EdgeModel(isolated.described, isolated)
 
 
@@ -43,7 +43,7 @@ def signature(model: Artifact, name: str) -> tuple[Function, list[Feature]]:
     Raises:
         EdgelineError: as raised there, or that crashed or went beyond a limit.
     """
-    isolated = _Isolated(models.saved_model_path(model), models.load_signature, model, name)
+    isolated = _Isolated(models.saved_model_path(model), True, models.load_signature, model, name)
     return isolated, isolated.described
 
 
@@ -69,8 +69,11 @@ class _Isolated:
     time.
     """
 
-    def __init__(self, path: Path, load: Callable[..., object], *arguments: object) -> None:
+    def __init__(
+        self, path: Path, tensorflow: bool, load: Callable[..., object], *arguments: object
+    ) -> None:
         self._path, self._load, self._arguments = path, load, arguments
+        self._tensorflow = tensorflow
         self._lock, self._ended = threading.Lock(), 0
         self._child: child.Child | None = None
         self.described = self._started()
@@ -107,6 +110,7 @@ class _Isolated:
             *self._arguments,
             memory=_room(self._path),
             anew=threading.active_count() > 1,
+            tensorflow=self._tensorflow,
         )
         try:
             return self._child.receive()

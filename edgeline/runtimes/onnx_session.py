@@ -10,6 +10,7 @@ import numpy as np
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.errors import EdgelineError
 from edgeline.extras import install_hint
+from edgeline.runtimes import limits
 from edgeline.runtimes.interpreter import Arrays, EdgeModel
 
 
@@ -60,15 +61,24 @@ def given(file: Path) -> EdgeModel:
     """An ONNX file from elsewhere in onnxruntime; it has no quantised inputs or outputs.
 
     Raises:
-        EdgelineError: onnxruntime cannot load it.
+        EdgelineError: it is damaged, or onnxruntime cannot load it.
     """
     import onnx
+    from google.protobuf.message import DecodeError
 
-    return session(file, signature_of(onnx.load(file)))
+    try:
+        signature = signature_of(onnx.load(file, load_external_data=False))
+    except (DecodeError, KeyError) as error:  # KeyError: a dtype that nobody knows
+        raise EdgelineError(
+            f"{file} is not a whole ONNX model ({line(error)}): export or fetch it again."
+        ) from error
+    return session(file, signature)
 
 
 def line(error: BaseException) -> str:
-    """The first line of what a library raised."""
+    """The first line of what a library raised, or that it was refused memory."""
+    if limits.lacked_memory(str(error)):
+        return "out of memory"  # onnxruntime says so behind long names of C++
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0][:300].rstrip(".")
 

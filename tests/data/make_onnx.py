@@ -30,3 +30,24 @@ def onnx_model(path: Path, channels_first: bool = False) -> Path:
     model.ir_version = 9
     onnx.save(model, str(path))
     return path
+
+
+def filling_onnx(path: Path) -> Path:
+    """`y` [rows, 1] is `x` [rows, 1] and a sum of zeros; a few hundred bytes that take 1.6 GB."""
+    onnx = pytest.importorskip("onnx", reason="not installed: edgeline[onnx]")
+    pytest.importorskip("onnxruntime", reason="not installed: edgeline[onnx]")
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 1]) for name in ("x", "y")
+    )
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [40_000, 10_000])
+    graph = helper.make_graph(nodes, "filling", [x], [y], [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(path))
+    return path

@@ -132,6 +132,25 @@ def test_one_that_is_held_to_the_end_keeps_no_program_from_ending(tmp_path):
     assert (done.returncode, done.stdout) == (0, "loaded\n"), done.stderr
 
 
+def environment(_tell):
+    return os.environ.get("SAID"), str(Path.cwd()), os.getppid()
+
+
+def test_one_that_is_not_a_fork_finds_the_environment_of_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: True)
+    found = []
+    for said in ("first", "second"):
+        (tmp_path / said).mkdir()
+        monkeypatch.chdir(tmp_path / said)
+        monkeypatch.setenv("SAID", said)
+        found.append(child.call(environment, memory=1 << 30))
+    servers = {server for _, _, server in found}  # one, which is not this process
+    assert len(servers - {os.getpid()}) == 1
+    assert [each[:2] for each in found] == [
+        (said, str(tmp_path / said)) for said in ("first", "second")
+    ]
+
+
 def test_of_several_threads_each_gets_its_own_answer(model):
     found = {}
 

@@ -74,7 +74,7 @@ def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> Array:
     height, width = tensor.shape[1:3]
     channels = tensor.shape[3] if len(tensor.shape) == 4 else 1
     try:
-        found = []
+        found: list[Array] = []
         until = time.thread_time() + DECODING
         for data in images:
             if time.thread_time() > until:

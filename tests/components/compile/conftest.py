@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from edgeline.components.compile.target import Source, find
 from edgeline.formats.quantisation import of
 from edgeline.runtimes import child
+
+sys.path.append(str(Path(__file__).parents[2] / "data"))  # make_onnx.py
 
 CORAL = Path(__file__).parents[2] / "data" / "coral"
 

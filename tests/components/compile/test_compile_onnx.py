@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from make_onnx import filling_onnx
 
 from edgeline.artifacts.differences import Gap
 from edgeline.components.compile import forms
+from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.compile.target import Source
+from edgeline.components.import_model.import_model import import_model
 from edgeline.errors import EdgelineError
 from edgeline.formats.quantisation import FLOAT, INT8
+from edgeline.runtimes import child
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +97,12 @@ def test_a_value_that_is_not_selected_does_not_spoil_the_answer(tmp_path, compil
     np.testing.assert_allclose(
         runtime(rows)["prediction"], expected["prediction"].numpy(), rtol=1e-6
     )
+
+
+def test_a_small_file_that_fills_the_memory_ends_a_child(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)  # a fork is enough for this
+    monkeypatch.setenv("EDGELINE_MODEL_MEMORY", "500M")
+    import_model(str(filling_onnx(tmp_path / "filling.onnx")), str(tmp_path / "model"))
+    with pytest.raises(EdgelineError, match=r"exceeded 500,000,000 bytes of memory"):
+        compile_edge_model("onnx", str(tmp_path / "compiled"), str(tmp_path / "model"))
+    assert not (tmp_path / "compiled").exists()

@@ -359,6 +359,18 @@ def test_a_crash_of_the_converter_is_a_sentence(data, tmp_path, monkeypatch, how
         run(model, data, quantisation="int8", time_limit=20)
 
 
+def test_a_model_that_fills_the_memory_ends_a_child(data, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def network(x):
+        return x[:, :1] + tf.reduce_sum(tf.fill([40_000, 10_000], x[0, 0]))  # 1.6 GB
+
+    model = save(tmp_path / "model", lambda x: {**fill(x), "word": x["count"]}, network)
+    monkeypatch.setenv("EDGELINE_MODEL_MEMORY", "1G")
+    with pytest.raises(EdgelineError, match=r"exceeded 1,000,[0-9,]+ bytes of memory .*: set that"):
+        run(model, data)
+
+
 def test_what_a_child_returns_comes_back(monkeypatch):
     monkeypatch.setattr(child, "_tensorflow_runs", lambda: False)
     assert child.call(crash, "well", memory=1 << 30, time_limit=60) == "well"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -231,6 +232,21 @@ def test_a_class_that_is_not_of_keras_is_refused_before_it_is_imported(trained, 
                 content = json.dumps(config).encode()
             bad.writestr(entry, content)
     with pytest.raises(EdgelineError, match=r"uses os\.\w+, which is not a class of Keras"):
+        imported(hostile, tmp_path, labels=False)
+
+
+def test_a_small_file_that_fills_the_memory_ends_a_child(trained, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setenv("EDGELINE_MODEL_MEMORY", "1G")
+    hostile = tmp_path / "hostile.keras"
+    with zipfile.ZipFile(trained[0] / "fixed.keras") as good, zipfile.ZipFile(hostile, "w") as bad:
+        for entry in good.namelist():
+            content = good.read(entry)
+            if entry == "config.json":
+                content = re.sub(rb'"units": \d+', b'"units": 1000000000', content)
+                assert b"1000000000" in content
+            bad.writestr(entry, content)
+    with pytest.raises(EdgelineError, match=r"^TensorFlow exceeded 1,000,000,000 bytes of memory"):
         imported(hostile, tmp_path, labels=False)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.malformed import KINDS
 from edgeline.components.verify.verify import verify as work
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import original as originals
 
 pytestmark = pytest.mark.slow
 
@@ -156,6 +158,27 @@ def test_a_split_with_other_rows_than_listed(verify, edge_model, tmp_path):
 def test_a_split_that_is_not_there(verify, edge_model):
     with pytest.raises(EdgelineError, match="has no split 'test': it has eval"):
         verify(edge_model, split="test")
+
+
+def test_a_model_that_fails_on_rows_is_told_with_the_rows(
+    verify, workplace, edge_model, monkeypatch
+):
+    load = originals.load
+
+    def failing(*arguments):
+        found = load(*arguments)
+
+        def evaluate(_raw):
+            raise ValueError("indices[3] = 9 is not in [0, 4)\n  in a graph")
+
+        evaluate.loaded = found.evaluate.loaded
+        return replace(found, evaluate=evaluate)
+
+    monkeypatch.setattr(originals, "load", failing)
+    place = re.escape(str(workplace.model))
+    said = rf"^{place} cannot evaluate rows 0 to .* of split 'eval' \(indices\[3\] = 9 is .*: fix"
+    with pytest.raises(EdgelineError, match=said):
+        verify(edge_model)
 
 
 def test_a_damaged_flatbuffer_is_one_sentence(verify, workplace, flatbuffer):
