@@ -24,7 +24,8 @@ from edgeline.reports import pictures
 from edgeline.reports import report as html
 from edgeline.reports.report import Section
 
-MOST = 24
+MOST = 24  # of a label that are looked for: the threshold is known later
+SHOWN = 16
 VALUES = 16  # of a row that are shown
 LETTERS = 40  # of a value
 
@@ -106,17 +107,18 @@ def section(
         columns: those that the model takes, which are shown first.
     """
     binary = len(classes) == 2
-    wrong = [each for each in rows if not binary or _wrong(each, threshold)][:MOST]
+    wrong = [each for each in rows if not binary or _wrong(each, threshold)][:SHOWN]
     title = "Most confident errors" if classes else "Largest errors"
     if not wrong:
         return [Section(title, html.text("None: every row is right."))]
     compared = wrong[0].baseline is not None
-    head = ["Row", "Label", "Prediction", *(["Baseline"] if compared else []), "What it holds"]
+    head = ["Row", "Label", "Prediction", "Score" if classes else "Off by"]
+    head += [*(["Baseline"] if compared else []), "What it holds"]
     shown = _values(parts, [each.row for each in wrong], columns)
     lines = []
     for each, (images, text) in zip(wrong, shown, strict=True):
         line: list[object] = [f"{each.row:,}", _named(each.label, classes)]
-        line.append(_said(each, classes, threshold))
+        line += _said(each, classes, threshold)
         if compared:
             line.append(_before(each, classes, threshold))
         lines.append([*line, images + text])
@@ -143,12 +145,13 @@ def _named(value: float, classes: Sequence[str]) -> str:
     return classes[int(value)] if classes else html.number(value)
 
 
-def _said(each: WrongRow, classes: Sequence[str], threshold: float) -> str:
+def _said(each: WrongRow, classes: Sequence[str], threshold: float) -> list[str]:
+    """The prediction, and how sure the model is of it or how far off."""
     if len(classes) == 2:
-        return f"{classes[each.prediction > threshold]}, score {each.prediction:.4f}"
+        return [classes[each.prediction > threshold], f"{each.prediction:.4f}"]
     if classes:
-        return f"{classes[int(each.prediction)]}, {each.score:.2%}"
-    return f"{html.number(each.prediction)}, off by {html.number(each.score)}"
+        return [classes[int(each.prediction)], f"{each.score:.4f}"]
+    return [html.number(each.prediction), html.number(each.score)]
 
 
 def _before(each: WrongRow, classes: Sequence[str], threshold: float) -> str:

@@ -206,8 +206,8 @@ def graphs(card: Card) -> list[Section]:
             )
         )
     note = (
-        "From top to bottom, then on in the next column; lines are tensors. Point at a box for "
-        "its whole names, types, constants and the reason."
+        "From top to bottom, then on in the next column; lines are tensors. Point at a box, or "
+        "click it, for its whole names, types, constants, attributes and the reason."
     )
     return [Section("Operators by device", Markup("").join(parts), note)]
 

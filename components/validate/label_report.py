@@ -13,6 +13,7 @@ from edgeline.components.validate.label import Association, LabelReading
 from edgeline.reports import report
 from edgeline.reports.report import Section, number
 
+MOST_COLUMNS = 500
 GIVES_AWAY = 0.98  # share of the label's entropy from which a column may be the label itself
 NONE = "no column of the data: preprocessing_fn makes it, so this page says nothing of it."
 HOW = (
@@ -48,7 +49,13 @@ def sections(
         )
         if reading.second:
             note += f" In correlations the label {reading.second} is 1, the other 0."
-        found.append(Section("What each column says of the label", _columns(reading.columns), note))
+        if (left := len(reading.columns) - MOST_COLUMNS) > 0:
+            note += f" The {number(left)} columns that say least are left out."
+        found.append(
+            Section(
+                "What each column says of the label", _columns(reading.columns[:MOST_COLUMNS]), note
+            )
+        )
     return found
 
 

@@ -47,7 +47,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Pair:
+class AlikePair:
     """Two pictures of different splits that are nearly the same: splits, and places in these."""
 
     first: Looked
@@ -101,7 +101,7 @@ def by_class(looked: Looked) -> Iterator[tuple[str, int, list[int]]]:
         yield str(names[at]), int(counts[at]), few.tolist()
 
 
-def nearly_same(first: Looked, second: Looked) -> list[Pair]:
+def nearly_same(first: Looked, second: Looked) -> list[AlikePair]:
     """For each picture of the second the one of the first that is nearly the same, if there is one:
     pairs of different labels first, then those that are most alike."""
     found = []
@@ -110,7 +110,7 @@ def nearly_same(first: Looked, second: Looked) -> list[Pair]:
         best = alike.argmax(1)
         values = alike[np.arange(len(alike)), best]
         found += [
-            Pair(first, int(best[place]), second, start + int(place), float(values[place]))
+            AlikePair(first, int(best[place]), second, start + int(place), float(values[place]))
             for place in np.flatnonzero(values >= ALIKE)
         ]
     return sorted(found, key=lambda pair: (not pair.disagree, -pair.correlation, pair.beside))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from edgeline.components.validate import pictures
-from edgeline.components.validate.pictures import Looked, Pair
+from edgeline.components.validate.pictures import AlikePair, Looked
 from edgeline.reports import pictures as images
 from edgeline.reports import report
 from edgeline.reports.report import Section, number
@@ -60,7 +60,7 @@ def _pairs(column: str, first: Looked, second: Looked) -> Section:
     return Section(title, report.text(told) + table, note)
 
 
-def _pair(pair: Pair) -> tuple[object, ...]:
+def _pair(pair: AlikePair) -> tuple[object, ...]:
     labels = pair.first.labels[pair.at], pair.second.labels[pair.beside]
     shown = [
         images.image(looked.shown[at], f"{looked.split}: {label}")
