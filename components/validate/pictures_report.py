@@ -29,7 +29,7 @@ def sections(column: str, looked: Sequence[Looked]) -> list[Section]:
 def _grid(column: str, looked: Looked) -> Section:
     classes = list(pictures.by_class(looked))
     rows = [
-        (name, number(count), _beside(looked, name, places))
+        (name or "all", number(count), _beside(looked, name or column, places))
         for name, count, places in classes[:MOST_CLASSES]
     ]
     note = f"Of {_how_many(looked)}, those of each class that lie evenly over it."
