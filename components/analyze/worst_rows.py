@@ -17,14 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from edgeline.artifacts import batches
 from edgeline.artifacts.features import to_numpy
 from edgeline.formats.dtypes import Array
 from edgeline.reports import pictures
 from edgeline.reports import report as html
 from edgeline.reports.report import Section
 
-MOST = 24
+MOST = 24  # of a label that are looked for: the threshold is known later
+SHOWN = 16
+PIECE = 1 << 18  # rows that are looked at at once
 VALUES = 16  # of a row that are shown
 LETTERS = 40  # of a value
 
@@ -60,7 +61,23 @@ def find(
         predictions: by model name, the candidate first, then the baseline: [rows] or
             [rows, classes].
     """
-    given, *other = predictions.values()
+    found: list[WrongRow] = []
+    for start in range(0, len(label), PIECE):
+        here = slice(start, start + PIECE)
+        piece = [values[here] for values in predictions.values()]
+        found += _of_piece(task, label[here], piece, start)
+    found.sort(key=lambda each: (-each.score, each.row))
+    if task != "binary_classification":
+        return found[:MOST]
+    kept = [[each for each in found if each.label == side][:MOST] for side in (0, 1)]
+    return sorted(kept[0] + kept[1], key=lambda each: (-each.score, each.row))
+
+
+def _of_piece(
+    task: str, label: Array, predictions: Sequence[npt.NDArray[np.float32]], start: int
+) -> list[WrongRow]:
+    """The furthest of some rows, of which `start` is the first."""
+    given, *other = predictions
     before = other[0] if other else None
     if task == "multiclass_classification":
         said = given.argmax(1)
@@ -69,17 +86,16 @@ def find(
         before = None if before is None else before.argmax(1)
         values = said
     elif task == "binary_classification":
-        values = given
-        no, yes = np.where(label != 1, given, -np.inf), np.where(label == 1, 1 - given, -np.inf)
-        scores = np.maximum(no, yes)
-        places = np.concatenate([_largest(no), _largest(yes)])
-        places = places[np.lexsort((places, -scores[places]))]
+        values, scores = given, np.where(label == 1, 1 - given, given)
+        places = np.concatenate(
+            [_largest(np.where(label == side, scores, -np.inf)) for side in (0, 1)]
+        )
     else:
         values, scores = given, np.abs(given - label)
         places = _largest(scores)
     return [
         WrongRow(
-            int(at),
+            start + int(at),
             float(label[at]),
             float(values[at]),
             float(scores[at]),
@@ -106,17 +122,18 @@ def section(
         columns: those that the model takes, which are shown first.
     """
     binary = len(classes) == 2
-    wrong = [each for each in rows if not binary or _wrong(each, threshold)][:MOST]
+    wrong = [each for each in rows if not binary or _wrong(each, threshold)][:SHOWN]
     title = "Most confident errors" if classes else "Largest errors"
     if not wrong:
         return [Section(title, html.text("None: every row is right."))]
     compared = wrong[0].baseline is not None
-    head = ["Row", "Label", "Prediction", *(["Baseline"] if compared else []), "What it holds"]
+    head = ["Row", "Label", "Prediction", "Score" if classes else "Off by"]
+    head += [*(["Baseline"] if compared else []), "What it holds"]
     shown = _values(parts, [each.row for each in wrong], columns)
     lines = []
     for each, (images, text) in zip(wrong, shown, strict=True):
         line: list[object] = [f"{each.row:,}", _named(each.label, classes)]
-        line.append(_said(each, classes, threshold))
+        line += _said(each, classes, threshold)
         if compared:
             line.append(_before(each, classes, threshold))
         lines.append([*line, images + text])
@@ -143,12 +160,13 @@ def _named(value: float, classes: Sequence[str]) -> str:
     return classes[int(value)] if classes else html.number(value)
 
 
-def _said(each: WrongRow, classes: Sequence[str], threshold: float) -> str:
+def _said(each: WrongRow, classes: Sequence[str], threshold: float) -> list[str]:
+    """The prediction, and how sure the model is of it or how far off."""
     if len(classes) == 2:
-        return f"{classes[each.prediction > threshold]}, score {each.prediction:.4f}"
+        return [classes[each.prediction > threshold], f"{each.prediction:.4f}"]
     if classes:
-        return f"{classes[int(each.prediction)]}, {each.score:.2%}"
-    return f"{html.number(each.prediction)}, off by {html.number(each.score)}"
+        return [classes[int(each.prediction)], f"{each.score:.4f}"]
+    return [html.number(each.prediction), html.number(each.score)]
 
 
 def _before(each: WrongRow, classes: Sequence[str], threshold: float) -> str:
@@ -169,10 +187,10 @@ def _values(
     more, plain = len(plain) - VALUES, plain[:VALUES]
     table = _read(parts, sorted(rows), [*(each.name for each in drawn), *plain])
     [batch] = table.combine_chunks().to_batches()
-    images = {
-        each.name: pictures.to_bytes(pictures.shrunk(to_numpy(batch, [each])[each.name]))
-        for each in drawn
-    }
+    images = {}
+    for each in drawn:
+        raw = to_numpy(batch, [each])[each.name]
+        images[each.name] = pictures.to_bytes(pictures.shrunk(raw), pictures.span(raw))
     found = {}
     for place, row in enumerate(sorted(rows)):
         seen = [pictures.image(images[each.name][place], each.name) for each in drawn]
@@ -193,15 +211,9 @@ def _read(parts: Sequence[Path], rows: Sequence[int], columns: Sequence[str]) ->
                 end = start + file.metadata.row_group(place).num_rows
                 here = wanted[(wanted >= start) & (wanted < end)] - start
                 start = end
-                if not len(here):
-                    continue
-                first = 0
-                for batch in batches.stream(file, columns, row_groups=[place]):
-                    inside = here[(here >= first) & (here < first + len(batch))] - first
-                    first += len(batch)
-                    if len(inside):
-                        found.append(batch.take(pa.array(inside)))
-    return pa.Table.from_batches(found)
+                if len(here):
+                    found.append(file.read_row_group(place, columns=columns).take(pa.array(here)))
+    return pa.concat_tables(found)
 
 
 def _value(name: str, value: Any) -> Markup:

@@ -18,7 +18,7 @@ from edgeline.components.compile import report as compile_report
 from edgeline.components.compile.target import Placed
 from edgeline.components.convert import layers_report
 from edgeline.components.model_card import card as cards
-from edgeline.components.model_card import operator_graph, stages, targets
+from edgeline.components.model_card import needs, operator_graph, stages, targets
 from edgeline.components.model_card.card import Card, NamedCompiledModel, PredictedPlacement
 from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
@@ -95,6 +95,7 @@ def sections(card: Card) -> list[Section]:
         found.append(targets.section(card.verified))
     if card.compiled or card.missing:
         found.append(_targets(card))
+    found += needs.section(card)
     found += graphs(card)
     for edge in card.edge_models:
         for section in layers_report.sections(edge.layers):
@@ -206,8 +207,8 @@ def graphs(card: Card) -> list[Section]:
             )
         )
     note = (
-        "From top to bottom, then on in the next column; lines are tensors. Point at a box for "
-        "its whole names, types, constants and the reason."
+        "From top to bottom, then on in the next column; lines are tensors. Point at a box, or "
+        "click it, for its whole names, types, constants, attributes and the reason."
     )
     return [Section("Operators by device", Markup("").join(parts), note)]
 

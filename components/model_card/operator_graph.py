@@ -25,6 +25,11 @@ TINTS = {  # of the page's style, for light and dark
     ORANGE: "var(--warn-tint)",
     GREY: "var(--tint)",
 }
+WORDS = {  # of TensorFlow Lite's schema, by option and in the order of its numbers
+    "activation": ("none", "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit"),
+    "padding": ("same", "valid"),
+    "mode": ("reflect", "symmetric"),
+}
 NAME_LETTERS, SHAPE_LETTERS, DEVICE_LETTERS = 19, 16, 10  # that a box has room for
 STYLE = (
     ".ops{overflow:auto;max-height:62rem;border:1px solid var(--line);border-radius:.4rem;"
@@ -33,7 +38,7 @@ STYLE = (
     ".ops::-webkit-scrollbar{width:.7rem;height:.7rem}"
     ".ops::-webkit-scrollbar-thumb{background:var(--grey);border-radius:.4rem}"
     ".ops svg{display:block;max-width:none}.ops text{font-size:10px;fill:var(--ink)}"
-    ".ops .soft{font-size:9px;fill:var(--soft)}.ops g:hover rect{stroke-width:3}"
+    ".ops .soft{font-size:9px;fill:var(--soft)}.ops g:hover rect,.ops .picked rect{stroke-width:3}"
     ".key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.9rem;margin:.4rem 0}"
     ".key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.2rem;"
     "border:1.5px solid;margin-right:.4rem;vertical-align:-.1rem}"
@@ -133,6 +138,7 @@ def _box(operator: Operator, graph: Subgraph, spot: Spot, at: layout.Point) -> M
     ]
     told += [f"gives {tensor.name}: {_type(tensor)}" for tensor in outputs]
     told += [f"constants {report.size(constants)}"] if constants else []
+    told += [f"{name}: {_attribute(name, value)}" for name, value in operator.options.items()]
     told += [f"on {spot.device}" + (f": {spot.reason}" if spot.reason else "")]
     shape = _shape(outputs[0].signature) if outputs else ""
     left, top = at[0] - layout.BOX_WIDTH / 2, at[1] - layout.BOX_HEIGHT / 2
@@ -160,6 +166,16 @@ def _box(operator: Operator, graph: Subgraph, spot: Spot, at: layout.Point) -> M
         top + 29,
         _cut(spot.device, DEVICE_LETTERS),
     )
+
+
+def _attribute(name: str, value: float | bool | tuple[int, ...]) -> str:
+    """An option of an operator, by its word where the schema has one."""
+    words = WORDS.get(name, ())
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
+        return words[value]
+    if isinstance(value, tuple):
+        return " × ".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else report.number(value)
 
 
 def _end(side: str, tensor: SubgraphTensor, at: layout.Point) -> Markup:

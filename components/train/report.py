@@ -131,11 +131,10 @@ def _by_step(state: FittingState) -> list[report.Section]:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """An exponential mean over about a tenth of the values."""
-    share, found = 2 / (len(values) / 10 + 2), [values[0]]
-    for value in values[1:]:
-        found.append(found[-1] + share * (value - found[-1]))
-    return found
+    """The mean of a tenth of the values around each, of fewer at the ends."""
+    reach = len(values) // 20
+    around = (values[max(at - reach, 0) : at + reach + 1] for at in range(len(values)))
+    return [sum(some) / len(some) for some in around]
 
 
 def _duration(seconds: float) -> str:

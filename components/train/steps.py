@@ -19,9 +19,10 @@ MOST = 400  # points; of twice as many two neighbours become one
 @dataclass
 class StepTimes:
     """Seconds of a step in each call of the graph; of this process alone, as no checkpoint may
-    depend on the clock."""
+    depend on the clock. `made` says whether the graph was: its first call makes it."""
 
     seconds: list[float] = field(default_factory=list)
+    made: bool = False
 
     @property
     def median(self) -> float | None:
@@ -43,13 +44,13 @@ def watched(points: list[list[float]], done: int, times: StepTimes) -> keras.cal
 
     class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-            self.steps, self.total, self.last = 0, 0.0, 0.0
+            self.steps, self.total, self.last = 0, 0.0, time.perf_counter()
 
         def on_train_batch_end(self, _: int, logs: Any = None) -> None:
             now, size = time.perf_counter(), int(self.model.steps_per_execution)
-            if self.last and len(times.seconds) < 2 * MOST:
+            if times.made and len(times.seconds) < 2 * MOST:
                 times.seconds.append((now - self.last) / size)
-            self.last = now
+            self.last, times.made = now, True
             self.steps += size
             total = float(logs["loss"]) * self.steps  # Keras tells the mean since the epoch began
             rate = getattr(self.model.optimizer, "learning_rate", float("nan"))

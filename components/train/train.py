@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -105,6 +106,7 @@ def train(
             raw = [Feature.from_json(value) for value in graph_artifact.metadata["features"]]
             served = export(network, graph, raw, columns, how.label, draft.path / "saved_model")
             (draft.path / "history.json").write_text(json.dumps(state.history, indent=1))
+            (draft.path / "steps.json").write_text(json.dumps(_rounded(state.by_step)))
             kept = state.best if how.patience else state.epoch
             draft.metadata |= {
                 "features": [feature.to_json() for feature in served],
@@ -134,6 +136,11 @@ def train(
         )
         discard(checkpoints)
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
+
+
+def _rounded(points: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """Points by step with as many digits as float32 has; null for what is not finite."""
+    return [[float(f"{x:.7g}") if math.isfinite(x) else None for x in each] for each in points]
 
 
 def _metrics(

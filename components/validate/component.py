@@ -57,7 +57,7 @@ def validate(
             width, but not across zero.
         beam_options: Options of Apache Beam, such as --job_endpoint=host:8099; in a cluster the
             task then needs the image train. Empty: counted in this process.
-        label: The column to predict, for the report: its classes, and what each column says of it.
+        label: What is predicted, for the report: its classes, and what each column says of it.
 
     Returns:
         valid: Whether there is no anomaly of severity ERROR.

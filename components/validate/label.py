@@ -87,7 +87,7 @@ def read(data: Artifact, split: str, label: str) -> LabelReading | None:
         None where it is no column, or too few rows have one, or all the same.
     """
     schema = examples.arrow_schema(data, split)
-    names = [field.name for field in schema if not features.is_list(field.type)]
+    names = [field.name for field in schema if _is_plain(field.type)]
     if label not in names:
         return None
     rows = max(min(ROWS, CELLS // len(names)), FEWEST)
@@ -116,6 +116,12 @@ def mutual_information(x: Codes, y: Codes) -> float:
     plain = _entropy(by_x) + _entropy(by_y) - _entropy(counts.reshape(-1))
     free = (np.count_nonzero(by_x) - 1) * (np.count_nonzero(by_y) - 1)
     return max(float(plain - free / (2 * len(x) * math.log(2))), 0.0)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a column has one number or word in a row, and no list, picture or other file."""
+    files = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return not (files or features.is_list(kind))
 
 
 def _columns(data: Artifact, split: str, names: list[str], rows: int) -> dict[str, pa.Array]:

@@ -13,8 +13,9 @@ from edgeline.components.validate.label import Association, LabelReading
 from edgeline.reports import report
 from edgeline.reports.report import Section, number
 
+MOST_COLUMNS = 500
 GIVES_AWAY = 0.98  # share of the label's entropy from which a column may be the label itself
-NONE = "no column of the data: preprocessing_fn makes it, so this page says nothing of it."
+NONE = "No column of the data: preprocessing_fn makes it, so this page says nothing of it."
 HOW = (
     "Of each column alone: mutual information with the label, in bits and as a share of the "
     "label's {entropy} bits, corrected for chance, on {rows} rows that lie evenly over {split}. "
@@ -26,29 +27,40 @@ HOW = (
 def sections(
     datasets: Sequence[statistics_pb2.DatasetFeatureStatistics],
     label: str,
+    column: str,
     reading: LabelReading | None,
 ) -> list[Section]:
     """Balance and associations.
 
     Args:
         datasets: statistics of each split, that of reference first.
-        label: the column; "" where the step was not told.
+        label: what is predicted; "" where the step was not told.
+        column: which that is, or of which it is made; "" where nobody knows.
         reading: None where there is nothing to say.
     """
     if not label:
         return []
     title = f"The label: {label}"
-    by_split = [stats.columns(data).get(label) for data in datasets]
+    by_split = [stats.columns(data).get(column) for data in datasets]
     if by_split[0] is None:
-        return [Section(title, report.text(f"It is {NONE}"))]
-    found = [Section(title, *_balance(datasets, by_split))]
+        return [Section(title, report.text(NONE))]
+    table, note = _balance(datasets, by_split)
+    if column != label:
+        note = f"preprocessing_fn makes it; this is the column {column}. {note}"
+    found = [Section(title, table, note)]
     if reading is not None and reading.columns:
         note = HOW.format(
             entropy=number(reading.entropy, 3), rows=number(reading.rows), split=reading.split
         )
         if reading.second:
             note += f" In correlations the label {reading.second} is 1, the other 0."
-        found.append(Section("What each column says of the label", _columns(reading.columns), note))
+        if (left := len(reading.columns) - MOST_COLUMNS) > 0:
+            note += f" The {number(left)} columns that say least are left out."
+        found.append(
+            Section(
+                "What each column says of the label", _columns(reading.columns[:MOST_COLUMNS]), note
+            )
+        )
     return found
 
 

@@ -47,7 +47,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Pair:
+class AlikePair:
     """Two pictures of different splits that are nearly the same: splits, and places in these."""
 
     first: Looked
@@ -74,21 +74,21 @@ def look(data: Artifact, split: str, column: Feature, label: str) -> Looked:
         label: the column of their classes, or "".
     """
     most = min(MOST, max(MOST_BYTES // (4 * int(np.prod(column.shape))), 1))
-    shown, grey, labels = [], [], []
-    names = [column.name, *([label] if label else [])]
-    for batch in examples.read_sample(data, split, names, most):
+    shown: list[npt.NDArray[np.uint8]] = []
+    grey: list[npt.NDArray[np.float32]] = []
+    labels: list[str] = []
+    within = (0.0, 0.0)
+    for batch in examples.read_sample(
+        data, split, [column.name, *([label] if label else [])], most
+    ):
         raw = to_numpy(batch, [column])[column.name]
-        shown.append(pictures.shrunk(raw))
-        grey.append(_comparable(raw))
+        within = within if shown else pictures.span(raw)
+        shown.append(pictures.to_bytes(pictures.shrunk(raw), within))
+        grey.append(_comparable(raw, within))
         classes = batch.column(label).to_pylist() if label else [""] * len(batch)
         labels += ["missing" if each is None else str(each) for each in classes]
-    return Looked(
-        split,
-        examples.splits(data)[split],
-        pictures.to_bytes(np.concatenate(shown)),
-        np.concatenate(grey),
-        labels,
-    )
+    rows = examples.splits(data)[split]
+    return Looked(split, rows, np.concatenate(shown), np.concatenate(grey), labels)
 
 
 def by_class(looked: Looked) -> Iterator[tuple[str, int, list[int]]]:
@@ -101,7 +101,7 @@ def by_class(looked: Looked) -> Iterator[tuple[str, int, list[int]]]:
         yield str(names[at]), int(counts[at]), few.tolist()
 
 
-def nearly_same(first: Looked, second: Looked) -> list[Pair]:
+def nearly_same(first: Looked, second: Looked) -> list[AlikePair]:
     """For each picture of the second the one of the first that is nearly the same, if there is one:
     pairs of different labels first, then those that are most alike."""
     found = []
@@ -110,17 +110,15 @@ def nearly_same(first: Looked, second: Looked) -> list[Pair]:
         best = alike.argmax(1)
         values = alike[np.arange(len(alike)), best]
         found += [
-            Pair(first, int(best[place]), second, start + int(place), float(values[place]))
+            AlikePair(first, int(best[place]), second, start + int(place), float(values[place]))
             for place in np.flatnonzero(values >= ALIKE)
         ]
     return sorted(found, key=lambda pair: (not pair.disagree, -pair.correlation, pair.beside))
 
 
-def _comparable(raw: Array) -> npt.NDArray[np.float32]:
-    grey = pictures.shrunk(raw, SIDE).mean(3).reshape(len(raw), -1)
-    grey = np.nan_to_num(grey)
+def _comparable(raw: Array, within: tuple[float, float]) -> npt.NDArray[np.float32]:
+    grey = np.nan_to_num(pictures.shrunk(raw, SIDE).mean(3).reshape(len(raw), -1))
     grey -= grey.mean(1, keepdims=True)
-    scale = max(float(np.abs(np.nan_to_num(raw)).max(initial=0)), 1e-9) / 255
     lengths = np.sqrt((grey**2).sum(1, keepdims=True))
-    varied = lengths > PLAIN * scale * np.sqrt(grey.shape[1])
+    varied = lengths > PLAIN * (within[1] - within[0]) / 255 * np.sqrt(grey.shape[1])
     return np.asarray(np.where(varied, grey / np.maximum(lengths, 1e-9), 0), np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from edgeline.components.validate import pictures
-from edgeline.components.validate.pictures import Looked, Pair
+from edgeline.components.validate.pictures import AlikePair, Looked
 from edgeline.reports import pictures as images
 from edgeline.reports import report
 from edgeline.reports.report import Section, number
@@ -29,7 +29,7 @@ def sections(column: str, looked: Sequence[Looked]) -> list[Section]:
 def _grid(column: str, looked: Looked) -> Section:
     classes = list(pictures.by_class(looked))
     rows = [
-        (name, number(count), _beside(looked, name, places))
+        (name or "all", number(count), _beside(looked, name or column, places))
         for name, count, places in classes[:MOST_CLASSES]
     ]
     note = f"Of {_how_many(looked)}, those of each class that lie evenly over it."
@@ -60,7 +60,7 @@ def _pairs(column: str, first: Looked, second: Looked) -> Section:
     return Section(title, report.text(told) + table, note)
 
 
-def _pair(pair: Pair) -> tuple[object, ...]:
+def _pair(pair: AlikePair) -> tuple[object, ...]:
     labels = pair.first.labels[pair.at], pair.second.labels[pair.beside]
     shown = [
         images.image(looked.shown[at], f"{looked.split}: {label}")

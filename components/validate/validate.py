@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 ANOMALIES_SCHEMA = "anomalies/v1"
 NAMED_ANOMALIES = 3
+USUAL_LABEL = "label"  # as ingest calls the folders of pictures
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def validate(
         comparison_rows: of a split; with fewer only the schema's own comparators are judged.
         infer_ranges: whether an inferred schema has ranges of numbers (see `schema`).
         beam_options: see `edgeline.beam.runner.read`; empty counts in this process.
-        label: the column that is predicted, of which the report then tells; one that is no column
-            is made by preprocessing_fn.
+        label: what is predicted, of which the report then tells: a column, or what preprocessing_fn
+            makes; then it is the column `label` where there is one.
         statistics_uri: that of the statistics in a store, beside which Beam's workers
             share what they need unless `beam_options` has a `--temp_location`.
 
@@ -181,9 +182,11 @@ def _more(
     filled = [data.name for data in datasets if data.num_examples]
     if not filled:
         return []
-    reading = labels.read(source, filled[0], label) if label else None
-    found = label_report.sections(datasets, label, reading)
-    known = label if label in examples.arrow_schema(source, filled[0]).names else ""
+    # what preprocessing_fn makes of a column is seldom called as that is, but for this name
+    names = examples.arrow_schema(source, filled[0]).names
+    known = next((name for name in (label, USUAL_LABEL) if name in names), "")
+    reading = labels.read(source, filled[0], known) if label and known else None
+    found = label_report.sections(datasets, label, known, reading)
     for column in pictures.columns(source, filled[0]):
         looked = [pictures.look(source, split, column, known) for split in filled]
         found += pictures_report.sections(column.name, looked)

@@ -31,7 +31,6 @@ __all__ = [
     "count_rows",
     "parts",
     "read_batches",
-    "read_sample",
     "splits",
 ]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgeline.cli.arguments import as_json, finite, new_file
+from edgeline.cli.arguments import as_json, finite, new_file, new_folder
 from edgeline.cli.run import (
     LATEST,
     RUNS,
@@ -47,7 +47,7 @@ namespace_of_runs = click.option(
 @as_json
 def runs(context: click.Context, /, **options: Any) -> None:
     """Look at runs, of this machine or of a KFP server: list, show, compare, open, logs,
-    track, prune. Without any of these: list.
+    track, tensorboard, prune. Without any of these: list.
 
     With --host, --root is the pipeline root that a run's files are read from, where the server does
     not tell it.
@@ -297,6 +297,32 @@ def track(
         return
     sending.send_one(_named(root, run), track)
     told(sending.outcome(_named(root, run).folder), sent=1)
+
+
+@runs.command()
+@click.argument("names", nargs=-1, metavar="[RUN ...]")
+@click.option(
+    "-o",
+    "--output",
+    default="tensorboard",
+    show_default=True,
+    callback=new_folder,
+    metavar="FOLDER",
+    help="The folder to write to.",
+)
+@root_of_runs
+@telling
+def tensorboard(told: Told, names: tuple[str, ...], output: str, root: str) -> None:
+    """Write the trainings of the RUNs, by default the latest, as logs that TensorBoard reads.
+
+    Losses and metrics by epoch, of training and evaluation, and the loss and the learning rate by
+    step: `tensorboard --logdir FOLDER` draws the runs beside each other.
+    """
+    from edgeline.local import tensorboard as logs
+
+    found = [_named(root, name) for name in names or (LATEST,)]
+    files = logs.write(found, Path(output))
+    told("\n".join(map(str, files)), files=[str(file) for file in files])
 
 
 @runs.command()

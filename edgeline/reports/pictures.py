@@ -47,13 +47,19 @@ def shrunk(pictures: Array, side: int = SIDE) -> npt.NDArray[np.float32]:
     return found
 
 
-def to_bytes(pictures: Array) -> npt.NDArray[np.uint8]:
-    """Values as uint8: 0 to 255 as they are, others from their least to their largest."""
+def span(pictures: Array) -> tuple[float, float]:
+    """What is black and what is white in some pictures: 0 and 255, or where values are others, such
+    as 0 to 1, their least and largest."""
     values = np.nan_to_num(np.asarray(pictures, np.float32))
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if low < 0 or high > 255 or high <= 16:  # scaled to 1 or around 0, or of few grey levels
-        values = (values - low) * (255 / max(high - low, 1e-9))
-    return np.asarray(np.rint(values), np.uint8)
+    return (0.0, 255.0) if low >= 0 and 16 < high <= 255 else (low, max(high, low + 1e-9))
+
+
+def to_bytes(pictures: Array, within: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """Values as uint8, from 0 for the first of `span` to 255 for the second."""
+    low, high = within
+    values = (np.nan_to_num(np.asarray(pictures, np.float32)) - low) * (255 / (high - low))
+    return np.asarray(np.rint(np.clip(values, 0, 255)), np.uint8)
 
 
 def image(picture: npt.NDArray[np.uint8], told: str) -> Markup:

@@ -124,6 +124,17 @@ for (const box of document.querySelectorAll(".ops")) {
     bar.append(button);
   }
   box.before(bar);
+  const chosen = element("pre", { className: "chosen", hidden: true });
+  drawing.addEventListener("click", event => { // what a box tells, to be read and copied
+    const mark = event.target.closest("g.op, g.end");
+    for (const other of drawing.querySelectorAll(".picked")) other.classList.remove("picked");
+    chosen.hidden = mark === null;
+    if (mark === null) return;
+    mark.classList.add("picked");
+    const title = mark.querySelector(":scope > title");
+    chosen.textContent = title ? title.textContent : mark.dataset.hint;
+  });
+  box.after(chosen);
 }
 
 /* A mark's <title> at once, beside the pointer, and by a tap. */

@@ -111,7 +111,8 @@ def make_example(folder: Path, name: str) -> None:
         if name in PROBLEMS:
             from edgeline.starter import problems
 
-            problems.DATA.get(name, lambda _: None)(made)
+            if write := problems.DATA.get(name):
+                write(made)
 
     _make(folder, fill)
 

@@ -30,6 +30,8 @@ BATCH = 100
 LEAST_STEPS, MOST_STEPS = 1000, 2000
 PASSES = 40
 EVALUATIONS = 10  # while it is trained
+ROUNDING = 1e-6  # of float32, after some steps
+USUAL_DIFFERENCE = 1e-5  # that verify lets pass
 TRAINED = 2 / 3  # share of the rows
 WIDTH = 100
 
@@ -234,6 +236,7 @@ def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
         "label_told": found.told,
         "proposed": "\n".join(f"# {each.metric}: {each.why}" for each in proposed),
         "evaluation": _shown(label.eval_config(proposed)),
+        "difference": _edge(found),
         "objects": "".join(_object(key, values) for key, values in objects.items() if values),
         **_code(found),
     }
@@ -248,6 +251,20 @@ MADE_TIMES = """\
             outputs[f"{name}_{part}_sin"] = tf.sin(angle)
             outputs[f"{name}_{part}_cos"] = tf.cos(angle)
 """
+
+
+def _edge(found: Label) -> str:
+    """What is asked of the edge model. A large number near 0 is a small difference of large ones,
+    whose rounding in float32 is more than verify lets pass of small numbers."""
+    size = abs(found.mean) + found.deviation if found.task == REGRESSION else 0.0
+    rounding = size * ROUNDING
+    asked = '"requirements": HERE / "requirements.yaml"'
+    if rounding <= USUAL_DIFFERENCE:
+        return f"    edge={{{asked}}},"
+    return (
+        "    # a millionth of the label's size, which float32 may round to\n"
+        f'    edge={{"max_difference": {_short(rounding)!r}, {asked}}},'
+    )
 
 
 def _of_label(found: Label) -> str:

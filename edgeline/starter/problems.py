@@ -26,7 +26,8 @@ def write_pumps(folder: Path) -> None:
     begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
     for number in range(PUMPS):
         chance = random.Random(number)
-        pressure, flow, before = 5.0, 20.0, []
+        pressure, flow = 5.0, 20.0
+        before: list[float] = []
         for minute in range(MINUTES):
             leaks = minute % 60 > 48 and chance.random() < 0.9
             pressure += chance.gauss(0, 0.1) + (-0.25 if leaks else 0.2 * (5 - pressure))

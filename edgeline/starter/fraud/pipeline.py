@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edgeline.pipelines.tabular.pipeline import specialise
+from edgeline.pipelines.tabular.graph import specialise
 
 HERE = Path(__file__).parent
 

@@ -23,7 +23,8 @@ def build_model(features, hyperparameters):
     backbone = keras.Model(known.inputs, known.layers[-2].output, name="backbone")
     image = keras.Input(features["image"].shape[1:], name="image")
     hidden = frozen_first(frozen)(backbone(image))
-    hidden = keras.layers.Dense(32, "relu")(hidden)
+    hidden = keras.layers.Dense(32, "relu")(keras.layers.Dropout(0.4)(hidden))
+    hidden = keras.layers.Dropout(0.4)(hidden)  # of so few pictures all are learnt by heart else
     symbols = keras.layers.Dense(4, "softmax", name="prediction")(hidden)
     model = keras.Model({"image": image}, symbols)
     # small steps once the backbone learns, or it forgets what it knows

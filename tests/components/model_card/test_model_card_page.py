@@ -203,6 +203,10 @@ def test_only_an_edge_model(made, page):
     (drawn,) = boxes(text)
     assert {box.colour for box in drawn} == {GREY}
     assert len(drawn) == 14
+    ((name, size, runtime, package),) = rows(text, "What a device loads")
+    assert (name, runtime) == ("float", "LiteRT")
+    assert size.endswith("kB") and package.endswith("MB")
+    assert "\nactivation: relu\n" in text and "\npadding: valid\n" in text
     for absent in ("Accuracy and latency", "<h2>Targets", "Layers that lose most"):
         assert absent not in text
     assert [row[0] for row in rows(text, "Size by stage")] == ["float"]

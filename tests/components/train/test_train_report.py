@@ -49,3 +49,18 @@ def test_a_subclassed_network_has_its_layers_without_shapes(tmp_path, monkeypatc
     html = page(network, tmp_path, monkeypatch)
     row = html[html.index(">inner<") :].split("</tr>")[0]
     assert "Dense" in row and ">8<" in row
+
+
+def test_the_loss_by_step_is_drawn_and_the_learning_rate_where_it_changes(tmp_path):
+    import keras
+
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    state = FittingState(epoch=1, history={"loss": [1.0]})
+    pages = []
+    for last in (0.01, 0.001):
+        state.by_step = [[10, 0.7, 0.01], [20, 0.5, 0.01], [30, 0.4, last]]
+        write_report(tmp_path / "r", network, state, METADATA, Fitting("y", 1), None, 0.0021)
+        pages.append((tmp_path / "r").read_text())
+    assert "<b>2.1 ms</b><span>time per step, median</span>" in pages[0]
+    assert "The learning rate is 0.01 throughout." in pages[0]
+    assert ">learning rate<" in pages[1] and ">learning rate<" not in pages[0]
