@@ -2,8 +2,8 @@
 
 So are those of edgeline's own release. GitHub's actions are left out. `gh`, `pip`, `python`,
 `cosign` and the building of images are stand-ins that note what they were told; git, edgeline,
-kubectl and the registry are real. NOT TESTED: a signature of cosign's, with a key or without: it is
-not built here, and Sigstore is not reached.
+kubectl and the registry are real. NOT TESTED: a signature without a key,
+since Sigstore is not reached; one with a key is in tests/sites/test_signed_image.py.
 """
 
 from __future__ import annotations
