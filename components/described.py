@@ -130,10 +130,8 @@ def _descriptions(face: Any) -> dict[str, str]:
             "has_candidates": "Whether there is any; of the kind candidates always.",
         }
         planned |= {
-            "each_site": "Every site that runs a bundle for LiteRT, once, with all its settings.",
-            "has_sites": "Whether there is any such site.",
-            "each_edgetpu_site": "Every site with an Edge TPU, likewise.",
-            "site_target": "edgetpu where there is such a site; else empty.",
+            "each_site": "Every site, once, with all its settings.",
+            "has_sites": "Whether there are any.",
         }
         said |= {key: (planned | fields | together | tried)[key] for key in returned}
     return {key: " ".join(text.split()) for key, text in said.items()}

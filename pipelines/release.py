@@ -40,10 +40,9 @@ def publish_and_serve(
     settings: Any,
     after: tuple[Any, ...] = (),
     title: str = "publish the bundle",
-    target: Any = None,
     **bundle: Any,
 ) -> None:
-    """Publish a bundle; then deploy it to each site that runs such a one.
+    """Publish a bundle; then deploy it to each site.
 
     Not an If around the loop alone: one that is decided after the last task has ended leaves the
     run's state open in KFP 2.17.
@@ -52,7 +51,6 @@ def publish_and_serve(
         settings: the task of `Channels.settings`, which knows the sites.
         after: tasks that publish waits for.
         title: what the task of publish is shown as.
-        target: what the bundle was compiled for, in a loop over targets; None: it is for LiteRT.
         **bundle: arguments of `publish`.
     """
 
@@ -60,14 +58,11 @@ def publish_and_serve(
         task = publish(**bundle)
         return task.set_display_name(title).after(*after)
 
-    sites, has_none = "each_site", settings.outputs["has_sites"] == False  # noqa: E712
-    if target is not None:
-        sites, has_none = "each_edgetpu_site", settings.outputs["site_target"] != target
-    with dsl.If(has_none, name="if there is no site"):
+    with dsl.If(settings.outputs["has_sites"] == False, name="if there is no site"):  # noqa: E712
         published()
     with dsl.Else(name="if there are sites"):
         task = published()
-        with dsl.ParallelFor(settings.outputs[sites], name="for each site") as place:
+        with dsl.ParallelFor(settings.outputs["each_site"], name="for each site") as place:
             place.port.channel_type = "Integer"  # kfp takes each field of an item for a text
             serve(
                 bundle=task.outputs["bundle"],

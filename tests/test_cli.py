@@ -219,7 +219,10 @@ def test_an_empty_value_is_wrong_usage(
         ("site render bundle --for kserve --images a.b/c", "bundle is not a bundle"),
         ("site push nowhere --images a/b", "'nowhere' does not exist"),
         ("site apply bundle --for compose --images a.b/c", "A cluster does not take compose: use"),
-        ("site apply bundle --images a.b/c --base a", "--base are for --for kserve: leave them"),
+        (
+            "site apply bundle --images a.b/c --base a",
+            "form kustomize has no modelcar: leave modelcar_base out",
+        ),
         ("schedules diff nowhere.yaml", "'nowhere.yaml' does not exist"),
         ("schedules diff other.yaml", "other.yaml is not a schedules file"),
         ("schedules diff deep.yaml", "nested more than 100 levels deep"),

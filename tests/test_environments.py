@@ -75,8 +75,9 @@ def test_the_pipeline_of_each_environment_is_taken_strictly_by_the_server(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_manifests_have_no_fault_but_missing_digests(name: str, tmp_path: Path) -> None:
-    path = str(tmp_path / "taxi.yaml")
-    compile_pipeline("taxi", path, kubernetes=True, environment=name, settings=(BUCKET,))
+    path = tmp_path / "pipelines" / "taxi.yaml"
+    path.parent.mkdir()
+    compile_pipeline("taxi", str(path), kubernetes=True, environment=name, settings=(BUCKET,))
     shutil.copyfile(ENVIRONMENTS / f"{name}.yaml", tmp_path / "environment.yaml")  # its mirror
     allowed = set() if "@" in images.reference("train") else {"image-not-pinned"}
     assert {finding.rule for finding in lint([tmp_path])} <= allowed

@@ -562,8 +562,8 @@ class DeploymentSettings(DeliverySettings, frozen=True):
         Meta(
             description="Where to deploy the published bundle: objects with `site` (a cluster, or "
             f"a folder of a Git repository) and perhaps {', '.join(f'`{x}`' for x in SITE)}, as "
-            "for the serve component; empty: nowhere. A site with an Edge TPU gets the bundle of "
-            "the target edgetpu.",
+            "for the serve component; empty: nowhere. Bundles that are compiled for a "
+            "target are deployed by `edgeline site`.",
             examples=[[{"site": "cluster://edge", "form": "kserve", "model_from": "store"}]],
         ),
     ] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeline.artifacts import declared_card
 from edgeline.artifacts.requirements import check_devices, parse
-from edgeline.components.plan.plan import check_made, plan
+from edgeline.components.plan.plan import check_deployed, plan
 from edgeline.components.settings import candidates, tuning
 from edgeline.components.settings.fields import (
     absent,
@@ -25,19 +25,15 @@ from edgeline.components.tune.objectives import targets_of
 from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
 from edgeline.kubeflow import handed
-from edgeline.sites.accelerators import EDGE_TPU
-from edgeline.sites.checks import LITERT
 
 WORKED_IN = {"baseline", "candidates", "sites", "targets"}  # told by other outputs
 PLANNED = (
     "each_candidate",
-    "each_edgetpu_site",
     "each_site",
     "each_target",
     "has_candidates",
     "has_sites",
     "has_targets",
-    "site_target",
 )
 
 
@@ -64,7 +60,7 @@ def settings(
         EdgelineError: there is no such kind, an object is none of the form's, a field is unknown,
             missing or has a value that it cannot have, a card is too long, requirements are about a
             device that the run makes nothing for, candidates are none, or as `plan` and
-            `check_made` of `edgeline.components.plan.plan`.
+            `check_deployed` of `edgeline.components.plan.plan`.
     """
     if kind not in FORMS:
         raise EdgelineError(f"kind is {kind!r}, but must be one of {', '.join(FORMS)}.")
@@ -102,8 +98,7 @@ def settings(
         models_repository=found["models_repository"],
         destination=destination,
     )
-    check_made(planned)
-    litert, edgetpu = planned.sites_of(LITERT), planned.sites_of(EDGE_TPU)
+    check_deployed(planned)
     own = {name: found[name] for theme in form.objects.values() for name in fields_of(theme)}
     found |= {
         handed.output(component): handed.together(component, own) for component in handed.COMPONENTS
@@ -113,10 +108,8 @@ def settings(
         "has_candidates": bool(tried),
         "each_target": planned.targets,
         "has_targets": bool(planned.targets),
-        "each_site": litert,
-        "has_sites": bool(litert),
-        "each_edgetpu_site": edgetpu,
-        "site_target": EDGE_TPU if edgetpu else "",
+        "each_site": planned.sites,
+        "has_sites": bool(planned.sites),
     }
     return tuple(found[name] for name in names())
 

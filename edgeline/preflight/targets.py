@@ -22,11 +22,11 @@ def known(run: GivenRun) -> Iterator[str]:
             yield f"targets: {each!r} is not one of {', '.join(target.names())}."
     if not sites:
         return
-    from edgeline.components.plan.plan import check_made, plan  # numpy comes with it
+    from edgeline.components.plan.plan import check_deployed, plan  # numpy comes with it
 
     made = [each for each in targets if isinstance(each, str) and target.is_known(each)]
     try:
-        check_made(plan(made, sites, run.text("models_repository")))
+        check_deployed(plan(made, sites, run.text("models_repository")))
     except EdgelineError as error:
         yield str(error)
         return

@@ -128,16 +128,13 @@ def _graph(form: Channels) -> None:
                     )
                     fit = proven.outputs["approved"] == True  # noqa: E712
                     with dsl.If(fit, name="if the target is approved"):
-                        publish_and_serve(
-                            settings,
-                            title="publish for the target",
-                            target=target,
+                        publish(
                             edge_model=integer.outputs["edge_model"],
                             compiled_model=built.outputs["compiled_model"],
                             verification=proven.outputs["verification"],
                             name=form["model_name"],
                             **provenance,
-                        )
+                        ).set_display_name("publish for the target")
                 # beside the loop: an inner If would get one of the collected artifacts only
                 model_card(
                     compiled_models=dsl.Collected(built.outputs["compiled_model"]),

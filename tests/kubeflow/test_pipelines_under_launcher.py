@@ -128,28 +128,6 @@ def test_every_way_through_a_pipeline_ends(
     assert len(done.of("serve")) == (2 if several and "sites" in known else 0)
 
 
-def test_a_site_with_an_edge_tpu_is_served_what_was_compiled_for_it(tmp_path: Path) -> None:
-    """In the loop over the targets, at its own target alone; the other site as ever."""
-    press = {"site": "git+https://host/a.git//press", "form": "compose", "port": 8081}
-    sites = [{**press, "accelerator": "coral-usb"}, {"site": "cluster://here"}]
-    given = {**REQUIRED["vision"], "targets": ["tvm", "edgetpu"], "sites": sites}
-    given["models_repository"] = "ghcr.io/acme/models"
-    answers = {
-        "validate": {"valid": True},
-        "analyze": {"blessed": True, "decision_threshold": 0.5},
-        "verify": {"approved": True},
-        "publish": {"uri": "/d/n/1", "version": 1},
-        "serve": {"model": "ghcr.io/acme/models/n@sha256:0", "commit": ""},
-    }
-    spec = _ours("vision")
-    done = run(spec, _form(spec, given), tmp_path, hollow(answers))
-    assert (done.refused, done.state) == ("", "COMPLETE")
-    assert len(done.of("publish")) == 4  # int8, float, and for each target
-    served = [task.executor_input["inputs"]["parameterValues"] for task in done.of("serve")]
-    found = {each["site"]: (each["accelerator"], each["port"]) for each in served}
-    assert found == {press["site"]: ("coral-usb", 8081), "cluster://here": ("", 8080)}
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [

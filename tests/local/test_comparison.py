@@ -63,6 +63,7 @@ def kept_run(
     record = {
         "schema": "run/v1", "pipeline": "taxi", "source": "taxi", "folder": "/", "error": "",
         "started": f"2026-01-01T00:0{len(list(root.iterdir()))}:00Z", "seconds": 12.5,
+        "cache": False, "docker": False, "given": {}, "left_out": [], "ended": None,
         "state": "succeeded", "attempts": [{"started": "2026-01-01T00:00:00Z"}],
         "parameters": {
             "data": f"rides.csv#sha256={rides * 32}", "model_name": "taxi",

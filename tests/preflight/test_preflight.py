@@ -126,7 +126,7 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
                 "sites": [{**DEVICE, "accelerator": "coral-usb"}],
                 "models_repository": "ghcr.io/acme/models",
             },
-            "which runs what was compiled for edgetpu alone, and targets has no edgetpu",
+            "deploy the published bundle for edgetpu with `edgeline site commit` or `apply`",
         ),
         (
             {

@@ -71,7 +71,7 @@ def test_what_was_signed_is_verified_and_nothing_else(
     (tmp_path / "cosign.pub").unlink()
     assert run("cosign generate-key-pair").returncode == 0
     other_key = run(verify)
-    assert other_key.returncode != 0 and "no matching signatures" in other_key.stderr
+    assert other_key.returncode != 0 and "no matching" in other_key.stderr
 
 
 def test_an_image_without_a_signature_is_refused(pixels: Path, registry: Any, run: Run) -> None:

@@ -73,20 +73,12 @@ def test_a_target_is_looked_for_and_gone_through_once() -> None:
         worked_out("vision", schema=images, edge={"targets": ["tensorRT"]})
 
 
-def test_a_site_with_an_edge_tpu_gets_the_bundle_that_was_compiled_for_one() -> None:
+def test_a_site_with_an_edge_tpu_is_refused_with_the_command_for_it() -> None:
     coral = {"site": "git+https://host/a.git//b", "form": "compose", "accelerator": "coral-usb"}
-    sites = {"sites": [coral, {"site": "cluster://edge"}], "models_repository": "ghcr.io/acme/m"}
-    images = {"images": {"i": [1, 1, 1]}}
-    given = {"schema": images, "delivery": sites}
-    found = worked_out("vision", edge={"targets": ["tvm", "edgetpu"]}, **given)
-    assert [each["site"] for each in found["each_site"]] == ["cluster://edge"]
-    assert [each["site"] for each in found["each_edgetpu_site"]] == [coral["site"]]
-    assert (found["has_sites"], found["site_target"]) == (True, "edgetpu")
-    said = "has the accelerator coral-usb, which runs what was compiled for edgetpu alone"
-    for kind, more in (("vision", {"edge": {"targets": ["tvm"]}, **given}), ("tabular", given)):
-        with pytest.raises(EdgelineError, match=said):
-            worked_out(kind, **{**more, **({"schema": {}} if kind == "tabular" else {})})
-    assert worked_out("tabular")["site_target"] == ""
+    images, sites = {"images": {"i": [1, 1, 1]}}, {"sites": [coral], "models_repository": "a.b/m"}
+    for kind, schema in (("vision", images), ("tabular", {})):
+        with pytest.raises(EdgelineError, match="for edgetpu with `edgeline site commit`"):
+            worked_out(kind, schema=schema, delivery=sites)
 
 
 def test_what_a_pipeline_needs_is_asked_for() -> None:
