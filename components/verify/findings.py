@@ -93,9 +93,9 @@ def reasons_of(
             f"{found.not_finite:,} of {found.rows:,} rows have NaN or infinity on one side only."
         )
     if found.max_difference > limits.max_difference:
+        difference = _told_apart(found.max_difference, limits.max_difference)
         reasons.append(
-            f"The largest difference is {found.max_difference:.3g}, "
-            f"above the limit of {limits.max_difference:g}."
+            f"The largest difference is {difference}, above the limit of {limits.max_difference:g}."
         )
     share = found.changed_decisions / found.rows
     if share > limits.max_changed_decisions:
@@ -111,16 +111,23 @@ def reasons_of(
                 f"{limits.max_metric_drop:g}."
             )
     if 0 < limits.max_p99_ms < latency.p99_ms:
+        measured = _told_apart(latency.p99_ms, limits.max_p99_ms)
         reasons.append(
-            f"The 99th percentile of latency is {latency.p99_ms:.3g} ms, "
+            f"The 99th percentile of latency is {measured} ms, "
             f"above the limit of {limits.max_p99_ms:g} ms."
         )
     if limits.max_memory_mb > 0 and (latency.peak_bytes or 0) > 1e6 * limits.max_memory_mb:
-        reasons.append(
-            f"Peak memory is {(latency.peak_bytes or 0) / 1e6:.1f} MB, "
-            f"above the limit of {limits.max_memory_mb:g} MB."
-        )
+        peak = _told_apart((latency.peak_bytes or 0) / 1e6, limits.max_memory_mb)
+        reasons.append(f"Peak memory is {peak} MB, above the limit of {limits.max_memory_mb:g} MB.")
     return reasons + [malformed.sentence(case) for case in malformed.faults(cases)]
+
+
+def _told_apart(value: float, limit: float) -> str:
+    """A value by three digits, or as many as it takes to tell it from the limit."""
+    digits = 3
+    while digits < 17 and f"{value:.{digits}g}" == f"{limit:.{digits}g}":
+        digits += 1
+    return f"{value:.{digits}g}"
 
 
 def device_tolerance(findings: Findings) -> float:

@@ -1,0 +1,16 @@
+"""The sentences that say why an edge model is not approved."""
+
+import pytest
+
+from edgeline.components.verify.findings import Limits, reasons_of
+from edgeline.components.verify.latency import Latency
+from edgeline.components.verify.parity import Parity
+
+FAST = Latency(1, 0.1, 0.1, 0.1, (), 10, None, None)
+
+
+@pytest.mark.parametrize(("difference", "said"), [(1.0004e-5, "1.0004e-05"), (0.25, "0.25")])
+def test_a_value_just_above_its_limit_does_not_read_as_the_limit(difference, said):
+    found = Parity(rows=10, outputs={"y": {"max_difference": difference, "mean_difference": 0.0}})
+    [reason] = reasons_of(found, FAST, [], Limits(1e-5, 1.0), "in the cloud")
+    assert reason == f"The largest difference is {said}, above the limit of 1e-05."
