@@ -25,8 +25,8 @@ ENVIRONMENT = Path("environment.yaml")
 VERSIONS = Path("pipelines") / "versions"
 CURRENT = Path("cluster") / current.FILE
 SCHEDULES = Path("cluster") / "schedules.yaml"
-# fields of an environment that count where runs are started and images judged, and so are in nothing
-# that is compiled
+# fields of an environment that count where runs are started and images are judged, and so stand in
+# nothing that is compiled
 NOT_COMPILED = {"service_account": "identity.service_account", "registries": "images.registries"}
 Json = dict[str, Any]
 
