@@ -136,6 +136,20 @@ def test_differences_are_told_by_meaning_and_of_which_tasks(staging: Path, tmp_p
     assert "[" not in table.stdout  # no markup is left
 
 
+def test_what_an_environment_says_beside_what_is_compiled_is_compared(
+    staging: Path, tmp_path: Path
+) -> None:
+    other = production(tmp_path, service_account="live-runner", registries=["ghcr.io/acme/tools"])
+    for arguments in ((), ("reading",)):
+        found = differences(staging, other, *arguments)
+        assert {key: entry["values"] for key, entry in found.items()} == {
+            "identity.service_account": [None, "live-runner"],
+            "images.registries": [None, ["ghcr.io/acme/tools"]],
+        }
+    meant = listed(tmp_path, *({"what": what, "why": "its own"} for what in found))
+    assert diff(staging, other, "--meant", meant).exit_code == 0
+
+
 def test_parameters_sites_and_the_program_are_compared(staging: Path, tmp_path: Path) -> None:
     ir = copy.deepcopy(IR)
     parameters = ir["root"]["inputDefinitions"]["parameters"]

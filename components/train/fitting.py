@@ -377,11 +377,6 @@ def _keep(model: keras.Model, state: FittingState, checkpoints: Path) -> None:
             shutil.rmtree(older)
 
 
-def discard(checkpoints: Path) -> None:
-    """Remove the checkpoints of a training that has ended and been saved."""
-    shutil.rmtree(checkpoints, ignore_errors=True)
-
-
 def _load(model: keras.Model, folder: Path) -> None:
     with np.load(folder / VARIABLES) as arrays:
         for variable, name in zip(_variables(model), arrays.files, strict=True):

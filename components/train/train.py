@@ -15,9 +15,9 @@ from edgeline import artifacts, user_code
 from edgeline.artifacts import example_weights, examples, models
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
-from edgeline.components.train import class_weights, leakage, raw_features, weighing
+from edgeline.components.train import checkpoints, class_weights, leakage, raw_features, weighing
 from edgeline.components.train.export import check_names, export
-from edgeline.components.train.fitting import Fitting, FittingState, discard, fit, taken
+from edgeline.components.train.fitting import Fitting, FittingState, fit, taken
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
 from edgeline.components.train.steps import StepTimes
@@ -54,8 +54,9 @@ def train(
         training_report_path: where the HTML report goes.
         hyperparameters: handed to the user's `build_model`.
         label_vocabulary: the `vocab_filename` of the label, whose entries are the class names.
-        checkpoint_dir: a folder that outlives this process; a training that was killed
-            goes on from its last epoch there. "" keeps checkpoints for this process only.
+        checkpoint_dir: a folder that outlives this process, or s3://, gs://, abfs:// or minio://;
+            a training that was killed goes on from its last epoch there. "" keeps checkpoints for
+            this process only.
         require_raw: whether a transform that LiteRT cannot have is refused, before the training;
             `convert` then refuses what only shows there.
         on_epoch: told after each epoch; what it raises ends the training.
@@ -92,12 +93,21 @@ def train(
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     with tempfile.TemporaryDirectory() as temporary:
-        checkpoints = Path(checkpoint_dir or temporary) / key[:32]
+        kept = checkpoints.of(checkpoint_dir, key[:32], Path(temporary))
         check_label(how.label, [column.name for column in columns])
         label = next(column for column in columns if column.name == how.label)
         weights = class_weights.of(how.class_weights, transformed, how.train_split, label, labels)
         times = StepTimes()
-        network, state = fit(module, transformed, given, how, checkpoints, weights, on_epoch, times)
+
+        def after_epoch(state: FittingState) -> None:
+            kept.keep(state.epoch)
+            if on_epoch:
+                on_epoch(state)
+
+        kept.fetch()
+        network, state = fit(
+            module, transformed, given, how, kept.folder, weights, after_epoch, times
+        )
         judged = judge(network, transformed, task, how)
         asked = taken(network, [column for column in columns if column.name != how.label])
         warnings = list(leakage.warnings(transformed, how.train_split, asked, label, task))
@@ -107,7 +117,7 @@ def train(
             served = export(network, graph, raw, columns, how.label, draft.path / "saved_model")
             (draft.path / "history.json").write_text(json.dumps(state.history, indent=1))
             (draft.path / "steps.json").write_text(json.dumps(_rounded(state.by_step)))
-            kept = state.best if how.patience else state.epoch
+            last = state.best if how.patience else state.epoch
             draft.metadata |= {
                 "features": [feature.to_json() for feature in served],
                 "task": task,
@@ -117,7 +127,7 @@ def train(
                 "steps": how.steps,
                 "epochs": state.epoch,
                 "parameters": int(network.count_params()),
-                "metrics": _metrics(state.history, kept, judged),
+                "metrics": _metrics(state.history, last, judged),
                 "transform_digest": graph_artifact.digest,
                 "require_raw": require_raw,
                 RANGES: graph_artifact.metadata.get(RANGES, {}),
@@ -134,7 +144,7 @@ def train(
         write_report(
             training_report_path, network, state, draft.metadata, how, weights, times.median
         )
-        discard(checkpoints)
+        kept.discard()
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
 
 

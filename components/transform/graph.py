@@ -26,8 +26,9 @@ from edgeline.beam import slices
 from edgeline.beam.exchange import Exchange
 from edgeline.beam.workers import Workers
 from edgeline.components.transform.saved_graph import check_label
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.dtypes import Array
+from edgeline.stores import remote
 from edgeline.stores.shared_folder import local_path
 from edgeline.user_code import describe, reason
 
@@ -75,6 +76,11 @@ def analyze(
     """
     from edgeline.components.transform import here, phases, spread_analysis
 
+    if cache and local_path(cache) is None:
+        raise UsageError(
+            f"analyzer_cache is {remote.public(cache)}, and the cache is a folder: give one of a "
+            "volume (manifests/README.md, What a task has)."
+        )
     step = _Errors(preprocessing_fn, label)
     paths = list(parts.values())
     analyzer = ""
@@ -92,7 +98,7 @@ def analyze(
         except phases.UnknownAnalyzerError as error:
             analyzer = str(error)
     if cache:  # what it holds is on this machine, and only what is new is read
-        return _analyze_on_beam(parts, features, step, output, cache=cache)
+        return _analyze_on_beam(parts, features, step, output, cache=str(local_path(cache)))
     shared = _reachable(workers, analyzer) if workers else ""
     return _analyze_on_beam(parts, features, step, output, workers, shared)
 

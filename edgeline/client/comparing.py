@@ -25,6 +25,9 @@ ENVIRONMENT = Path("environment.yaml")
 VERSIONS = Path("pipelines") / "versions"
 CURRENT = Path("cluster") / current.FILE
 SCHEDULES = Path("cluster") / "schedules.yaml"
+# fields of an environment that count where runs are started and images are judged, and so stand in
+# nothing that is compiled
+NOT_COMPILED = {"service_account": "identity.service_account", "registries": "images.registries"}
 Json = dict[str, Any]
 
 
@@ -116,7 +119,7 @@ def compare(one: Side, other: Side, pipeline: str | None = None) -> ComparedEnvi
             )
     pair = (one, other)
     sides = [each.compiled if pipeline is None else _only(each, pipeline) for each in pair]
-    found: list[Difference] = []
+    found = list(_of_environments(one, other))
     tasks: dict[str, set[str]] = {}
     for name in sorted({*sides[0], *sides[1]}):
         found += _of_pipeline(name, *(each.get(name) for each in sides))
@@ -211,6 +214,13 @@ def _version(document: Json, file: Path) -> tuple[str, str, PlacedPipeline]:
             f"{file} is not a compiled PipelineVersion ({type(error).__name__}: {error}): compile "
             "it again."
         ) from error
+
+
+def _of_environments(one: Side, other: Side) -> Iterator[Difference]:
+    for field, what in NOT_COMPILED.items():
+        values = [getattr(side.environment, field) or None for side in (one, other)]
+        if values[0] != values[1]:
+            yield Difference(About(what), "", *values)
 
 
 def _of_pipeline(

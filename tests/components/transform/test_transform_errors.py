@@ -233,6 +233,11 @@ def test_vocabulary_entries_are_lines_whatever_their_bytes(run, tmp_path):
         vocabulary(tmp_path / "graph", "label")
 
 
+def test_a_cache_in_a_store_is_refused(run):
+    with pytest.raises(EdgelineError, match="s3://bucket/cache, and the cache is a folder: give"):
+        run("return {'x': inputs['hour']}", analyzer_cache="s3://bucket/cache")
+
+
 def test_a_damaged_cache_is_learnt_anew(run, tmp_path):
     cache = tmp_path / "cache"
     body = "return {'x': tft.scale_to_0_1(inputs['hour'])}"
