@@ -135,7 +135,8 @@ def test_a_damaged_artifact_is_made_again_not_taken_from_the_cache(taxi: Finishe
     assert made.read_bytes() == kept
 
 
-@pytest.mark.parametrize("quantisation", [pytest.param("dynamic", marks=pytest.mark.long), "int8"])
+@pytest.mark.long  # test_digits.py has integers, tests/components/convert/test_convert_taxi.py both
+@pytest.mark.parametrize("quantisation", ["dynamic", "int8"])
 def test_quantised_models_lose_less_than_a_hundredth(taxi: Finished, quantisation: str) -> None:
     run = edgeline(taxi.folder, "run", "taxi", "--cache", "--set", f"quantisation={quantisation}")
     assert run.code == 0, run.output
