@@ -9,7 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import TINY
+from tiny_pipeline import TINY, Tiny, tiny
+
+from edgeline.local import runner
+from edgeline.local.warm.task import EndedTask
+
+__all__ = ["tiny"]
 
 KILL = """
 import os, pathlib, signal, time
@@ -47,6 +52,14 @@ def test_a_killed_task_fails_its_run_and_the_next_does_it_again(tmp_path: Path) 
     states = {name: task["state"] for name, task in record["tasks"].items()}
     assert states == {"read": "cached", "grow": "succeeded", "tell": "succeeded"}
     assert record["tasks"]["tell"]["outputs"]["Output"] == "6 to here"
+
+
+def test_a_killed_task_without_a_shell_is_said_by_its_signal(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tasks that are forked from a warm process are."""
+    monkeypatch.setattr(runner, "_subprocess", lambda *_: EndedTask(-signal.SIGKILL, 0))
+    assert "Task read failed: its process was ended by SIGKILL; see " in tiny.run()
 
 
 @pytest.mark.long  # six processes that import kfp
