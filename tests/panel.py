@@ -15,34 +15,47 @@ WIDTH = 522
 BROWSER = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    f"--window-size={WIDTH},600", "--dump-dom",
+    "--window-size=1000,600", "--dump-dom",
 )  # fmt: skip
-# what is wider than its box, or ends beyond the window; the graph of a model's operators is a map
+# of each frame, what is wider than its box, or ends beyond the window; the graph of a model's
+# operators is a map
 LOOK = """<script>
-const found = [];
-for (const element of document.body.querySelectorAll("*")) {
-  const box = element.getBoundingClientRect();
-  if (!box.width || element.closest(".ops") || element.parentElement.closest("svg")) continue;
-  const clips = getComputedStyle(element).overflowX != "visible";
-  if (box.right > innerWidth + 1 || (clips && element.scrollWidth > element.clientWidth + 1))
-    found.push(element.tagName + " " + element.textContent.trim().slice(0, 80));
-}
-document.body.dataset.found = JSON.stringify([innerWidth, found]);
-</script></body>"""
+addEventListener("load", () => {
+  const cut = {};
+  for (const frame of document.querySelectorAll("iframe")) {
+    const page = frame.contentWindow, found = [];
+    for (const element of page.document.body.querySelectorAll("*")) {
+      const box = element.getBoundingClientRect();
+      if (!box.width || element.closest(".ops") || element.parentElement.closest("svg")) continue;
+      const clips = page.getComputedStyle(element).overflowX != "visible";
+      const wide = clips && element.scrollWidth > element.clientWidth + 1;
+      if (box.right > page.innerWidth + 1 || wide)
+        found.push(element.tagName + " " + element.textContent.trim().slice(0, 80));
+    }
+    cut[frame.title] = [page.innerWidth, found];
+  }
+  document.body.textContent = JSON.stringify(cut);
+});
+</script>"""
 
 
-def cut_in_panel(page: str, folder: Path) -> list[str]:
-    """What of a page cannot be seen there without scrolling to the right."""
+def cut_in_panel(pages: dict[str, str], folder: Path) -> dict[str, list[str]]:
+    """What of pages, by name, cannot be seen there without scrolling to the right."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("NO CHROMIUM: the page was not opened in a real browser")
-    policy = re.compile(r"<meta http-equiv[^>]*>")  # which lets no script run
-    file = folder / "page.html"
-    file.write_text(policy.sub("", page).replace("</body>", LOOK))
+        pytest.skip("NO CHROMIUM: the pages were not opened in a real browser")
+    policy = re.compile(r"<meta http-equiv[^>]*>")  # which lets no script look into the frame
+    frames = [
+        f'<iframe title="{name}" width="{WIDTH}" height="600" style="border:0" '
+        f'srcdoc="{html.escape(policy.sub("", page))}"></iframe>'
+        for name, page in pages.items()
+    ]
+    file = folder / "panels.html"
+    file.write_text(f"<!doctype html><meta charset=utf-8>{LOOK}<body>{''.join(frames)}")
     command = [chromium, *BROWSER, f"--user-data-dir={folder / 'profile'}", f"file://{file}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    told = re.search(r'data-found="([^"]*)"', done.stdout)
+    told = re.search(r"<body[^>]*>(\{.*\})</body>", done.stdout, re.DOTALL)
     assert told, done.stderr
-    width, found = json.loads(html.unescape(told[1]))
-    assert width == WIDTH
-    return list(found)
+    found = json.loads(html.unescape(told[1]))
+    assert {name: width for name, (width, _) in found.items()} == dict.fromkeys(pages, WIDTH)
+    return {name: cut for name, (_, cut) in found.items() if cut}

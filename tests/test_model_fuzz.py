@@ -9,7 +9,7 @@ import pytest
 
 from edgeline.runtimes import child, limits
 
-FILES = 40
+FILES = 20
 
 
 @pytest.mark.slow

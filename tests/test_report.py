@@ -116,7 +116,7 @@ def test_nothing_is_cut_in_the_panel_of_kubeflow_s_pages(tmp_path: Path) -> None
             report.Section("Log", Markup("<pre>{}</pre>").format("x" * 200), note=path),
         ],
     )
-    assert cut_in_panel(page, tmp_path) == []
+    assert cut_in_panel({"page": page}, tmp_path) == {}
 
 
 def test_a_wide_row_becomes_a_list_that_names_its_columns() -> None:

@@ -68,7 +68,14 @@ def straight_line(x, y, asked, classes):
     return (asked @ found.x.reshape(x.shape[1], classes)).argmax(1)
 
 
-@pytest.mark.parametrize("table", LABELS)
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param("columns/iris.csv", marks=pytest.mark.long),  # penguins have classes, too
+        "tables/penguins.csv",
+        "tables/diabetes.csv",
+    ],
+)
 def test_what_init_writes_is_as_good_as_a_straight_line(tmp_path, table):
     from edgeline.components.train.fitting import Fitting, fit
     from edgeline.components.transform.transform import transform

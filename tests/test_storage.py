@@ -7,6 +7,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -299,7 +300,13 @@ def test_web_failures_hide_passwords_and_signatures(server: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "minio", "http"])
-def test_a_connection_that_breaks(scheme: str, server: str, tmp_path: Path) -> None:
+def test_a_connection_that_breaks(
+    scheme: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyarrow import fs
+
+    once = fs.AwsStandardS3RetryStrategy(max_attempts=1)  # else its client waits ten seconds
+    monkeypatch.setattr(fs, "S3FileSystem", partial(fs.S3FileSystem, retry_strategy=once))
     Objects.objects["a.bin"] = b"x" * 3_000_000
     Objects.cut.add("a.bin")
     sources = storage.resolve(f"{base(scheme, server)}/data/a.bin")

@@ -16,7 +16,8 @@ from command import Finished, edgeline
 
 from edgeline.artifacts import bundle
 
-pytestmark = pytest.mark.slow
+# tests of convert, compile and the server have such names, and test_hostile_names.py a whole run
+pytestmark = pytest.mark.long
 
 DATA = Path(__file__).parents[1] / "data" / "columns"
 MODULE = """

@@ -63,9 +63,8 @@ def _wait_for_task(folder: Path, process: subprocess.Popen[str], task: str) -> p
     raise AssertionError(f"{task} never started: {process.stdout and process.stdout.read()}")
 
 
-@pytest.mark.parametrize(
-    "killed", [["publish"], pytest.param(TASKS, marks=pytest.mark.long, id="each")]
-)
+@pytest.mark.long  # tests/local/test_killed.py does so with a small pipeline
+@pytest.mark.parametrize("killed", [["publish"], pytest.param(TASKS, id="each")])
 def test_kill_9_in_a_task_then_rerun(project: Path, tmp_path: Path, killed: list[str]) -> None:
     """Each round kills a later task; the tasks before it come from the cache."""
     (tmp_path / "some.csv").write_bytes((project / "some.csv").read_bytes())

@@ -19,6 +19,9 @@ from PIL import Image
 from edgeline import artifacts
 from edgeline.artifacts import bundle
 
+# tests/kubeflow/test_pipelines_under_launcher.py runs both ways, and README's block a third
+pytestmark = pytest.mark.long
+
 DATA = Path(__file__).parents[1] / "data"
 CORAL, KERAS = DATA / "coral", DATA / "small.keras"
 MOBILENET = CORAL / "mobilenet_v1_0.25_128_quant.tflite"

@@ -1,8 +1,10 @@
-"""A model of text: what LiteRT cannot read is computed beside it, and answers are the cloud's."""
+"""A model of text, published signed: what LiteRT cannot read is computed beside it, and answers are
+the cloud's."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,16 @@ from command import Finished, edgeline
 from edgeline.artifacts import bundle, models
 from edgeline.artifacts.folder import read
 from edgeline.artifacts.vectors import FILE as VECTORS
+from edgeline.repository import actions, keys
+from edgeline.server.updates.order import UpdateOrder
+from edgeline.server.updates.synchronise import synchronise
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server"))
 from running import Running
 
 MODULE = Path(__file__).with_name("text_module.py")
+PASSPHRASE = "a passphrase that nothing may tell"
+ROLES = ("targets", "snapshot", "timestamp")
 HARD = {  # each in place of a row's own
     "code": ["", "no such code", "\u00fcnknown \U0001f695", " zz7 ", "\ufb03 9"],
     "note": ["", " two  blanks ", "\u00e9t\u00e9 chaud", "x" * 10_000, "\t"],
@@ -26,8 +33,18 @@ HARD = {  # each in place of a row's own
 
 
 @pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """A run that publishes into a signed repository, with keys from the environment."""
     folder = tmp_path_factory.mktemp("texts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(keys.PASSPHRASE, PASSPHRASE)
+        actions.init(str(folder / "models"), {}, folder / "keys")
+        for role in ROLES:
+            patch.setenv(f"{role.upper()}_KEY", (folder / "keys" / f"{role}.pem").read_text())
+        yield _run(folder)
+
+
+def _run(folder: Path) -> Finished:
     notes = ("hot day", "cold night", "hot", "rain", "a cold day")
     rows = [
         f"{('ab', 'CD', ' ef ')[day % 3]}-{13 * day + hour:03},"
@@ -44,13 +61,14 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         *("--set", "data=trips.csv", "--set", "label=late", "--set", "model_name=trips"),
         *("--set", "task=binary_classification", "--set", "destination=models"),
         *("--set", "steps=40", "--set", "batch_size=16", "--set", "quantisation=float"),
+        *("--set", "signing_keys=" + ",".join(f"env:{role.upper()}_KEY" for role in ROLES)),
     )
 
 
 @pytest.fixture(scope="module")
 def published(texts: Finished) -> Path:
     assert texts.code == 0, texts.output
-    return texts.folder / "models" / "trips" / "1"
+    return texts.folder / "models" / "targets" / "trips" / "1"
 
 
 def test_the_manifest_declares_what_is_computed_before_the_file(published: Path) -> None:
@@ -100,3 +118,31 @@ def test_the_server_answers_as_the_cloud_model(texts: Finished, published: Path)
         assert "Instance 2 (from 0): StringToNumber of 'weight' refuses 'heavy'" in answer["error"]
     finally:
         server.stop()
+
+
+def test_a_device_takes_what_was_signed(texts: Finished, tmp_path: Path) -> None:
+    repository = texts.folder / "models"
+    root = str(repository / "metadata" / "1.root.json")
+    found = synchronise(UpdateOrder(str(repository), root, str(tmp_path / "state")))
+    assert (found.outcome, list(found.models["trips"])) == ("ok", [1]), found.sentence
+    assert "is published" in (texts.run / "logs" / "publish.log").read_text()
+
+
+def test_no_secret_is_in_the_pipeline_its_logs_or_what_it_wrote(
+    texts: Finished, tmp_path: Path
+) -> None:
+    compiled = edgeline(
+        tmp_path,
+        *("compile", "tabular", "-o", "tabular.yaml", "--set", "signing_keys=env:TARGETS_KEY"),
+    )
+    assert compiled.code == 0, compiled.output
+    assert "env:TARGETS_KEY" in (tmp_path / "tabular.yaml").read_text()
+    secrets = [PASSPHRASE.encode(), b"PRIVATE KEY"]
+    for role in ROLES:  # a line of each key, as it is and as JSON would have it
+        secrets.append((texts.folder / "keys" / f"{role}.pem").read_bytes().splitlines()[1])
+    assert not any(secret in texts.output.encode() for secret in secrets)
+    places = (texts.run, texts.folder / "models", tmp_path)
+    files = [file for place in places for file in place.rglob("*") if file.is_file()]
+    assert len(files) > 50
+    told = [f for f in files if any(secret in f.read_bytes() for secret in secrets)]
+    assert told == []

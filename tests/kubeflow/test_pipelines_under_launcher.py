@@ -1,5 +1,8 @@
 """Each pipeline as a real Kubeflow Pipelines 2.17 would run it, by what stands in for it (see
-test_launcher_contract.py): every way through it ends, and real data come out published."""
+test_launcher_contract.py): every way through it ends, and real data come out published.
+
+`make test` runs taxi and two imported models so; `make long` the others, which tests/end_to_end
+runs by `edgeline run`."""
 
 # no `from __future__ import annotations`: kfp reads the annotations of the pipeline below
 import functools
@@ -7,7 +10,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +273,7 @@ def candidates(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(_ours("candidates"), _form(_ours("candidates"), given), folder, real(warm))
 
 
+@pytest.mark.long
 def test_the_best_candidate_is_published_and_what_failed_fails_no_task(candidates: Run) -> None:
     _ended(candidates)
     (chosen,) = candidates.of("choose")
@@ -287,16 +291,20 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "tflite-float": ("cnn_float.tflite", GREY),
     "keras": ("small.keras", COLOUR),
 }
+SHORT = ("tflite", "keras")  # of a file that is taken as it is, and of one that is converted
 
 
 @pytest.fixture(scope="module")
-def pretrained(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Each way of the pipeline for imported models, on 40 digits."""
+def pretrained(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """The pipeline for imported models on 40 digits, by its way: each is run once."""
     folder = tmp_path_factory.mktemp("pretrained")
     digits = pq.read_table(ROOT / "pipelines" / "digits" / "digits.parquet").slice(0, 40)
     pq.write_table(digits, folder / "digits.parquet")
-    spec, done = _ours("pretrained"), {}
-    for way, (file, more) in WAYS.items():
+    spec = _ours("pretrained")
+
+    @functools.cache
+    def way_of(way: str) -> Run:
+        file, more = WAYS[way]
         source = DATA / file if file else onnx_model(folder / "fields.onnx")
         given = {
             "source": str(source),
@@ -307,8 +315,9 @@ def pretrained(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             "split_ratios": {"train": 1, "eval": 1},
             **more,
         }
-        done[way] = run(spec, _form(spec, given), folder / way, real(warm))
-    return done
+        return run(spec, _form(spec, given), folder / way, real(warm))
+
+    return way_of
 
 
 def _ended(done: Run) -> None:
@@ -324,6 +333,7 @@ def test_taxi_runs_to_its_end(taxi: Run, site: dict[str, Any]) -> None:
     assert len(taxi.of("serve")) == len(site["sites"])
 
 
+@pytest.mark.long
 def test_vision_runs_to_its_end_with_all_its_targets(vision: Run) -> None:
     _ended(vision)
     (card,) = vision.of("model_card")
@@ -332,9 +342,12 @@ def test_vision_runs_to_its_end_with_all_its_targets(vision: Run) -> None:
         assert re.search(rf"<td class=s[^>]*>{target}</td>", page)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_pretrained_runs_to_its_end(pretrained: dict[str, Run], way: str) -> None:
-    done = pretrained[way]
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, marks=() if way in SHORT else pytest.mark.long) for way in WAYS],
+)
+def test_pretrained_runs_to_its_end(pretrained: Callable[[str], Run], way: str) -> None:
+    done = pretrained(way)
     _ended(done)
     assert done.of("import_model")[0].parameters["kind"] == way
     assert len(done.of("publish")) == 1 + len(WAYS[way][1].get("targets", []))
@@ -344,11 +357,13 @@ def test_pretrained_runs_to_its_end(pretrained: dict[str, Run], way: str) -> Non
 
 
 def test_each_face_has_run(
-    taxi: Run, vision: Run, candidates: Run, pretrained: dict[str, Run], site: dict[str, Any]
+    taxi: Run, pretrained: Callable[[str], Run], site: dict[str, Any]
 ) -> None:
-    runs = (taxi, vision, candidates, *pretrained.values())
-    ran = {task.component for done in runs for task in done.tasks}
+    ran = {task.component for done in (taxi, *map(pretrained, SHORT)) for task in done.tasks}
     faces = {name.rstrip("-0123456789").replace("-", "_") for name in ran}
     unused = {"acceptance", "plan"}  # for pipelines of one's own
-    unused |= {"tune"}  # whose trials take a minute: tests/end_to_end/test_tuned.py, with `long`
+    # whose trials take a minute: tests/end_to_end/test_tuned.py, with `long`
+    unused |= {"tune"}
+    # of candidates: above, with `long`
+    unused |= {"choose", "publish_candidates", "train_candidate"}
     assert set(catalogue.names()) - faces - unused == (set() if site["sites"] else {"serve"})

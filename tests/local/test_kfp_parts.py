@@ -20,15 +20,22 @@ def test_the_kfp_that_is_known_is_taken(found: str) -> None:
 
 
 @pytest.mark.parametrize("found", ["2.16.4", "2.170.0", "2.18.0", "3.0.0rc1"])
+def test_another_kfp_is_refused(found: str) -> None:
+    from edgeline.local.kfp_parts import require_known
+
+    with pytest.raises(EdgelineError, match=rf"kfp {found} is installed.* parts of kfp 2\.17"):
+        require_known(found)
+
+
 def test_another_kfp_is_refused_before_a_task_runs(
-    found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     from edgeline.cli.run import run_pipeline
     from edgeline.local import kfp_parts
 
-    monkeypatch.setattr(kfp_parts, "version", lambda _: found)
+    monkeypatch.setattr(kfp_parts, "version", lambda _: "2.18.0")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EdgelineError, match=rf"kfp {found} is installed.* parts of kfp 2\.17"):
+    with pytest.raises(EdgelineError, match=r"kfp 2\.18\.0 is installed.* parts of kfp 2\.17"):
         run_pipeline("taxi", (), tmp_path / "runs", cache=False)
     assert not list(tmp_path.glob("runs/*/logs"))
 

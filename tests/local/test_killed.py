@@ -1,4 +1,4 @@
-"""kill -9 in each task of a run, then `--resume`: nothing is done twice or read damaged."""
+"""kill -9 in a task, or of the run in each of its tasks: nothing is done twice or read damaged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import TINY
+from tiny_pipeline import TINY, Tiny, tiny
 
-pytestmark = pytest.mark.long  # seven processes that import kfp
+from edgeline.local import runner
+from edgeline.local.warm.task import EndedTask
+
+__all__ = ["tiny"]
 
 KILL = """
 import os, pathlib, signal, time
@@ -29,6 +32,37 @@ def edgeline(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
+def test_a_killed_task_fails_its_run_and_the_next_does_it_again(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(TINY)
+    kills = tmp_path / "before-grow.py"
+    kills.write_text(
+        "import os\nPath(grown.path).mkdir()\nPath(grown.path, 'text').write_text('half')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = edgeline(tmp_path, "tiny.py", "--cache")
+    assert killed.returncode == 1
+    said = " ".join((killed.stdout + killed.stderr).split())
+    assert "Task grow failed: Killed" in said  # as the task's shell says it
+    assert not list(tmp_path.glob("edgeline-runs/**/*.partial"))
+
+    kills.unlink()
+    again = edgeline(tmp_path, "tiny.py", "--cache")
+    assert again.returncode == 0, again.stderr
+    record = json.loads(max(tmp_path.glob("edgeline-runs/*/run.json")).read_text())
+    states = {name: task["state"] for name, task in record["tasks"].items()}
+    assert states == {"read": "cached", "grow": "succeeded", "tell": "succeeded"}
+    assert record["tasks"]["tell"]["outputs"]["Output"] == "6 to here"
+
+
+def test_a_killed_task_without_a_shell_is_said_by_its_signal(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tasks that are forked from a warm process are."""
+    monkeypatch.setattr(runner, "_subprocess", lambda *_: EndedTask(-signal.SIGKILL, 0))
+    assert "Task read failed: its process was ended by SIGKILL; see " in tiny.run()
+
+
+@pytest.mark.long  # six processes that import kfp
 @pytest.mark.parametrize("task", ["read", "grow", "tell"])
 def test_a_killed_run_goes_on(tmp_path: Path, task: str) -> None:
     (tmp_path / "tiny.py").write_text(TINY)

@@ -37,7 +37,7 @@ def client_python() -> str:
     ("program", "ports"),
     [
         ("triton_http", ["http"]),
-        ("triton_grpc", ["grpc"]),
+        pytest.param("triton_grpc", ["grpc"], marks=pytest.mark.long),
         ("triton_grpc", ["http"]),  # one port speaks both
         ("grpc_services", ["grpc"]),
         ("kserve_clients", ["http", "grpc"]),

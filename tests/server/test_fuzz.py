@@ -7,7 +7,7 @@ import held_memory
 import pytest
 from running import eventually
 
-REQUESTS = 500  # of each kind; `make fuzz` sends 10,000
+REQUESTS = 250  # of each kind; `make fuzz` sends 10,000
 
 
 @pytest.mark.slow
@@ -30,9 +30,9 @@ def test_malformed_bytes(server):
 def test_what_the_openapi_document_allows_and_forbids(server):
     import openapi_fuzzing
 
-    found = openapi_fuzzing.attack(server.http, 120)
+    found = openapi_fuzzing.attack(server.http, 70)
     assert {200, 400, 404} <= set(found)
-    assert sum(found.values()) > 70
+    assert sum(found.values()) > 40
     assert server.process.poll() is None
 
 

@@ -101,7 +101,7 @@ class Nginx:
 )
 def test_a_rolling_update_behind_a_proxy_loses_nothing(start, store, tmp_path):
     """Each of two servers is replaced; the proxy learns of it a second after the SIGTERM."""
-    options = ("--drain", "3", "--names", "localhost")
+    options = ("--drain", "2", "--names", "localhost")
     servers = [start(store, *options), start(store, *options)]
     nginx = Nginx(tmp_path, servers)
     statuses: list[int | str] = []

@@ -340,7 +340,7 @@ def test_eight_clients_while_updates_come(device, publisher):
             if status != 200 or body["predictions"][0]["score"][0] not in possible:
                 wrong.append((status, body))
             counts[place] += 1
-            stop.wait(0.01)  # enough of all requests meet each change, and a core is left
+            stop.wait(0.03)  # enough of all requests meet each change, and a core is left
 
     threads = [threading.Thread(target=client, args=(place,)) for place in range(8)]
     for thread in threads:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("passphrase")]
 
 __all__ = ["device"]
 
-PAUSE = 0.01  # between two requests of a client: enough meet each change, and a core is left
+PAUSE = 0.03  # between two requests of a client: enough meet each change, and a core is left
 
 
 @contextmanager

@@ -87,4 +87,5 @@ def test_a_matrix_is_not_cut_in_the_panel_of_kubeflow_s_pages(classes, tmp_path)
     counts = np.full((classes, classes), 1234) + 90_000 * np.eye(classes, dtype=int)
     names = [f"class {n} of many" for n in range(classes)]
     [matrix, _] = confusion.sections(counts, names, "by the best score")
-    assert cut_in_panel(html.page("Evaluation", [], [matrix]), tmp_path) == []
+    page = html.page("Evaluation", [], [matrix])
+    assert cut_in_panel({"page": page}, tmp_path) == {}

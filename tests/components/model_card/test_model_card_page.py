@@ -336,4 +336,4 @@ def test_a_browser_shows_it_without_a_word(whole, tmp_path, width):
 
 
 def test_nothing_is_cut_in_the_panel_of_kubeflow_s_pages(whole, tmp_path):
-    assert cut_in_panel(whole, tmp_path) == []
+    assert cut_in_panel({"page": whole}, tmp_path) == {}

@@ -84,7 +84,7 @@ def test_the_page_tells_of_the_label(write_examples, run, tmp_path):
     assert "The commonest has 3 times the rows of the rarest." in page
     assert 'x <span class="badge warn">says it all</span>' in page
     assert "<td>&lt;b&gt;" in page or ">&lt;b&gt;<" in page
-    assert cut_in_panel(page, tmp_path) == []
+    assert cut_in_panel({"page": page}, tmp_path) == {}
     run(write_examples(train=table), label="made later")
     assert "preprocessing_fn makes it" in (tmp_path / "validation_report").read_text()
 
@@ -109,7 +109,7 @@ def test_pictures_by_class_and_those_that_are_in_two_splits(write_examples, run,
     run(write_examples(train=train, eval=_pictures(held, other)), label="kind")
     page = (tmp_path / "validation_report").read_text()
     assert page.count('alt="kind ') == 3 * 8
-    assert cut_in_panel(page, tmp_path) == []
+    assert cut_in_panel({"page": page}, tmp_path) == {}
     assert "2 of eval are in train nearly the same, 1 of them with another label." in page
     assert re.search(r"kind 1 and kind 2 <span class=.badge warn.>differ", page)
     assert len(page) < 400_000
