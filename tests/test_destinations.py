@@ -8,7 +8,13 @@ import pytest
 
 from edgeline.errors import EdgelineError
 from edgeline.stores import destinations
-from edgeline.stores.destinations import is_relative, is_unmounted, refuse_lost, refuse_relative
+from edgeline.stores.destinations import (
+    is_relative,
+    is_unmounted,
+    refuse_forgotten,
+    refuse_lost,
+    refuse_relative,
+)
 from edgeline.stores.store import open_store
 
 # of a pod of KFP, with a claim at /mnt/models, a part of it in memory, and a folder of the node
@@ -75,6 +81,17 @@ def test_where_the_pod_has_no_volume_publish_refuses(destination: str) -> None:
 def test_volumes_and_buckets_are_not_refused(destination: str) -> None:
     refuse_relative(destination)
     refuse_lost(destination)
+
+
+@pytest.mark.usefixtures("pod")
+def test_a_folder_that_is_to_outlive_the_pod_and_does_not_is_refused() -> None:
+    for place in (*RELATIVE, *PASSING):
+        with pytest.raises(
+            EdgelineError, match="the task's pod, which is gone when the pod is: name one"
+        ):
+            refuse_forgotten("checkpoint_dir", place)
+    for place in (*KEPT, *BUCKETS, ""):
+        refuse_forgotten("checkpoint_dir", place)
 
 
 @pytest.mark.usefixtures("pod")

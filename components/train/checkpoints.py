@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeline.stores.destinations import refuse_forgotten
 from edgeline.stores.shared_folder import SharedFolder, local_path
 
 # of a folder that `fitting` has written; what else lies in a store is left there
@@ -69,7 +70,9 @@ def of(place: str, key: str, temporary: Path) -> Checkpoints:
 
     Raises:
         UsageError: nothing can be written at such an address.
+        EdgelineError: it is a folder of a pod that does not outlive it.
     """
+    refuse_forgotten("checkpoint_dir", place)
     path = local_path(place) if place else temporary
     if path is not None:
         return Checkpoints(path / key)

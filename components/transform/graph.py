@@ -29,6 +29,7 @@ from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats.dtypes import Array
 from edgeline.stores import remote
+from edgeline.stores.destinations import refuse_forgotten
 from edgeline.stores.shared_folder import local_path
 from edgeline.user_code import describe, reason
 
@@ -81,6 +82,7 @@ def analyze(
             f"analyzer_cache is {remote.public(cache)}, and the cache is a folder: give one of a "
             "volume (manifests/README.md, What a task has)."
         )
+    refuse_forgotten("analyzer_cache", cache)
     step = _Errors(preprocessing_fn, label)
     paths = list(parts.values())
     analyzer = ""

@@ -141,6 +141,27 @@ def refuse_lost(destination: str) -> None:
         raise EdgelineError(f"{lost(destination)}: {WAY_OUT}, or mount a volume there.")
 
 
+def refuse_forgotten(parameter: str, place: str) -> None:
+    """Refuse, in a cluster, a folder that is to remember something for a later pod and cannot.
+
+    Args:
+        parameter: the name of the one that gives it.
+        place: a folder or an address.
+
+    Raises:
+        EdgelineError: it is relative, or no volume is mounted there.
+    """
+    path = folder(place)
+    if path is None or not in_cluster():
+        return
+    if not path.is_absolute() or not _outlives_the_pod(Path(os.path.realpath(path))):
+        raise EdgelineError(
+            f"{parameter} is {place}, a folder on the own disk of the task's pod, which is gone "
+            "when the pod is: name one of a volume that the environment mounts (manifests/README.md"
+            ", What a task has), or leave it out."
+        )
+
+
 def lost(destination: str) -> str:
     """The beginning of a sentence: what becomes of what is published there."""
     return (
