@@ -11,7 +11,7 @@ help: ## print this list
 run: $(VENV)/ready ## set up, then run the taxi pipeline on real data
 	$(BIN)/edgeline run taxi
 
-test: lint types unit ## set up, then lint, check types and run the tests (at most 20 minutes)
+test: lint types unit ## set up, then lint, check types and run the tests (about 20 minutes)
 
 check: lint types fast ## lint, types and the fast tests (at most 3 minutes)
 
