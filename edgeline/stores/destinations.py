@@ -136,8 +136,7 @@ def refuse_lost(destination: str) -> None:
         EdgelineError: it is relative, or no volume is mounted there.
     """
     refuse_relative(destination)
-    path = folder(destination)
-    if path is not None and in_cluster() and not _outlives_the_pod(Path(os.path.realpath(path))):
+    if _is_lost(destination):
         raise EdgelineError(f"{lost(destination)}: {WAY_OUT}, or mount a volume there.")
 
 
@@ -151,10 +150,7 @@ def refuse_forgotten(parameter: str, place: str) -> None:
     Raises:
         EdgelineError: it is relative, or no volume is mounted there.
     """
-    path = folder(place)
-    if path is None or not in_cluster():
-        return
-    if not path.is_absolute() or not _outlives_the_pod(Path(os.path.realpath(path))):
+    if _is_lost(place):
         raise EdgelineError(
             f"{parameter} is {place}, a folder on the own disk of the task's pod, which is gone "
             "when the pod is: name one of a volume that the environment mounts (manifests/README.md"
@@ -168,6 +164,14 @@ def lost(destination: str) -> str:
         f"The destination {destination} is a folder on the own disk of the task's pod, and what is "
         "published there is gone when the pod is"
     )
+
+
+def _is_lost(place: str) -> bool:
+    """Whether it is, in a cluster, a folder that is gone when the pod is."""
+    path = folder(place)
+    if path is None or not in_cluster():
+        return False
+    return not path.is_absolute() or not _outlives_the_pod(Path(os.path.realpath(path)))
 
 
 def _outlives_the_pod(path: Path) -> bool:
