@@ -5,7 +5,8 @@ The floor is the interpreter itself (set, invoke, get; one thread). Each protoco
 turns with the floor, so that what else the machine does falls on both, and is given as the ratio
 of medians. The clients write requests that are ready made and compare every answer, so that
 almost nothing of what is measured is theirs. Throughput is that of eight connections, beside two
-interpreters in a loop.
+interpreters in a loop; and beside what the machine has left of these two when a server in C
+(`peers/read_and_answer.c`, compiled with cc) does nothing but read the requests and answer them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import argparse
 import json
 import random
 import selectors
+import shutil
 import socket
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +31,7 @@ from typing import Any
 import hpack
 import numpy as np
 import peers
+import psutil
 from ai_edge_litert.interpreter import Interpreter
 from environment import undistorted
 
@@ -45,6 +49,8 @@ AIMS = {
 ROUNDS, CLIENTS = 7, 8
 FRAME = 16384  # the largest frame that every HTTP/2 server takes
 WARM = 80  # requests before measuring: short models then run on the event loop
+_INFER = "/v2/models/{}/infer"
+_RAW = "Inference-Header-Content-Length: 0\r\n"
 
 
 class Floor:
@@ -70,8 +76,12 @@ class Http:
     def __init__(self, port: int, path: str, body: bytes, header: str = "") -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._request = self.request(path, body, header)
+
+    @staticmethod
+    def request(path: str, body: bytes, header: str = "") -> bytes:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: {len(body)}\r\n\r\n"
-        self._request = head.encode() + body
+        return head.encode() + body
 
     def send(self) -> None:
         self.socket.sendall(self._request)
@@ -205,6 +215,52 @@ def throughput(connections: list[Any], answers: Sequence[bytes], seconds: float)
     return done / spent
 
 
+def reading(request: tuple[str, bytes, str], answer: bytes, seconds: float) -> float:
+    """Processor seconds of a request (path, body, header) that a server in C only answers.
+
+    Counts that server and the clients, with the kernel's part: what no server can save.
+
+    Raises:
+        peers.MissingError: there is no C compiler.
+    """
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise peers.MissingError("a server in C cannot be compiled: there is no cc.")
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "read_and_answer"
+        source = Path(peers.__file__).with_name("read_and_answer.c")
+        subprocess.run([compiler, "-O2", "-o", str(program), str(source)], check=True)
+        ready = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer
+        (Path(folder) / "answer").write_bytes(ready)
+        with (Path(folder) / "answer").open("rb") as stream:
+            command = [str(program), str(len(Http.request(*request)))]
+            process = subprocess.Popen(command, stdin=stream, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        both = (psutil.Process(), psutil.Process(process.pid))
+        connections = [Http(port, *request) for _ in range(CLIENTS)]
+        before = sum(sum(each.cpu_times()[:2]) for each in both)
+        rate = throughput(connections, [answer], seconds)
+        spent = sum(sum(each.cpu_times()[:2]) for each in both) - before
+        process.terminate()
+        process.wait()
+    return spent / (rate * seconds)
+
+
+def left(name: str, floor: Floor, image: np.ndarray, bare: float, seconds: float) -> float:
+    """What a server can have of two bare interpreters at most, beside reading and the clients.
+
+    `bare` is the inferences a second of these two on both cores.
+    """
+    request = (_INFER.format(name), image.tobytes(), _RAW)
+    inference = 2 / bare
+    try:
+        return inference / (inference + reading(request, floor(image).tobytes(), seconds))
+    except peers.MissingError as error:
+        print(f"NOT MEASURED: {error}", file=sys.stderr)
+        return 1.0
+
+
 def loops(model: Path, image: np.ndarray, seconds: float) -> float:
     """Inferences a second of two interpreters in two threads."""
     counts = [0, 0]
@@ -261,7 +317,7 @@ def protocols(
     right = floor(image).tobytes()
     listed = json.dumps(list(right), separators=(",", ":")).encode()
     packed = wire.encode({"uint_contents": list(right)}, messages.CONTENTS)
-    infer = f"/v2/models/{name}/infer"
+    infer = _INFER.format(name)
     tensor = {"name": floor.name, "shape": floor.shape, "datatype": "UINT8"}
     v2 = json.dumps({"inputs": [{**tensor, "data": image.ravel().tolist()}]}).encode()
     v1 = json.dumps({"instances": image.tolist()}).encode()
@@ -272,14 +328,13 @@ def protocols(
     sized = {**tensor, "parameters": {"binary_data_size": image.nbytes}}
     head = json.dumps({"inputs": [sized], "parameters": {"binary_data_output": True}}).encode()
     json_type = "Content-Type: application/json\r\n"
-    raw = "Inference-Header-Content-Length: 0\r\n"
     mixed = (
         f"Inference-Header-Content-Length: {len(head)}\r\n"
         "Content-Type: application/octet-stream\r\n"
     )
     method = "/inference.GRPCInferenceService/ModelInfer"
     return {
-        "binary": (lambda: Http(http, infer, image.tobytes(), raw), (right, listed)),
+        "binary": (lambda: Http(http, infer, image.tobytes(), _RAW), (right, listed)),
         "binary+header": (
             lambda: Http(http, infer, head + image.tobytes(), mixed),
             (right, listed),
@@ -320,6 +375,8 @@ def measure(
         measured["rps"] = throughput(connections, answers, seconds)
         bare = (bare + loops(model, image, seconds)) / 2
         measured["floor_rps"], measured["rps_ratio"] = bare, measured["rps"] / bare
+        if protocol == "binary":
+            measured["left"] = left(model.stem, floor, image, bare, seconds)
         result[protocol] = measured
     return result
 
@@ -379,12 +436,15 @@ def main() -> None:
     print(f"{given.model.stem}: {image.nbytes} bytes in, floor = bare interpreter, same process")
     print(
         "server    protocol       floor us      us   x floor  must   aim |  8 clients/s  x 2 bare"
+        "  of what is left"
     )
     for server, result in results.items():
         for protocol, m in result["protocols"].items():
             must, aim = AIMS[protocol] if server == "Edgeline" and protocol in AIMS else ("", "")
             cells = f"{m['floor_us']:9.0f} {m['us']:7.0f} {m['ratio']:9.2f} {must:5} {aim:5}"
-            print(f"{server:9} {protocol:13} {cells} | {m['rps']:12.0f} {m['rps_ratio']:9.2f}")
+            many = f"{m['rps']:12.0f} {m['rps_ratio']:9.2f}"
+            share = f"{m['rps_ratio'] / m['left']:.2f} of {m['left']:.2f}" if "left" in m else ""
+            print(f"{server:9} {protocol:13} {cells} | {many}  {share}")
     for server, m in results.items():
         alone = f"{m['memory_mb']:.0f} MB without gRPC, " if "memory_mb" in m else ""
         print(
