@@ -20,7 +20,7 @@ from edgeline.components.train import dataset, optimising
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.dataset import RowWeights
 from edgeline.components.train.optimising import Optimisation
-from edgeline.components.train.steps import StepTimes, watched
+from edgeline.components.train.steps import StepTimes, steps_per_call, watched
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
 
@@ -129,9 +129,8 @@ def fit(
         return optimising.wrap(model, how.optimisation, steps)
 
     if not optimising.is_legacy(model):
-        # many steps in one call of the graph: the Python between them costs more than they do;
-        # Keras rounds up to whole calls, so they divide the last epoch too
-        model.steps_per_execution = math.gcd(steps_per_epoch, how.steps, 50)
+        # many steps in one call of the graph: the Python between them costs more than they do
+        model.steps_per_execution = steps_per_call(steps_per_epoch)
     times = times or StepTimes()
     state = _last(checkpoints)
     if state.epoch > optimised:
@@ -146,7 +145,7 @@ def fit(
         done = state.epoch * steps_per_epoch
         steps = min(steps_per_epoch, how.steps - done)
         if not optimising.is_legacy(model):
-            calls.append(watched(state.by_step, done, times))
+            calls.append(watched(state.by_step, done, steps, times))
         columns = [*features, label]
         logs = _fit_epoch(
             model, transformed, columns, how, state.epoch, steps, calls, weights, row_weights
@@ -286,7 +285,7 @@ def _fit_epoch(
         _make_variables(model, training.element_spec)
     try:
         history = model.fit(
-            training,
+            training.take(steps),  # the last call ends where there are no more
             steps_per_epoch=steps,
             validation_data=evaluation,
             shuffle=False,

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 MOST = 400  # points; of twice as many two neighbours become one
 
 
+def steps_per_call(steps_per_epoch: int) -> int:
+    """Of an epoch's steps, how many one call of the training's graph makes: a tenth, so that a
+    curve has ten points an epoch, but not fewer than 5 nor more than 50."""
+    return min(50, max(5, steps_per_epoch // 10))
+
+
 @dataclass
 class StepTimes:
     """Seconds of a step in each call of the graph; of this process alone, as no checkpoint may
@@ -31,13 +37,16 @@ class StepTimes:
         return ordered[len(ordered) // 2] if ordered else None
 
 
-def watched(points: list[list[float]], done: int, times: StepTimes) -> keras.callbacks.Callback:
+def watched(
+    points: list[list[float]], done: int, steps: int, times: StepTimes
+) -> keras.callbacks.Callback:
     """A callback for one epoch.
 
     Args:
         points: step, mean loss of the steps since the point before, and learning rate; new ones
             are put at the end.
         done: steps of the epochs before.
+        steps: of this one.
         times: what the epoch's steps took is put in.
     """
     import keras
@@ -47,7 +56,9 @@ def watched(points: list[list[float]], done: int, times: StepTimes) -> keras.cal
             self.steps, self.total, self.last = 0, 0.0, time.perf_counter()
 
         def on_train_batch_end(self, _: int, logs: Any = None) -> None:
-            now, size = time.perf_counter(), int(self.model.steps_per_execution)
+            # the last call makes those that are left
+            now = time.perf_counter()
+            size = min(int(self.model.steps_per_execution), steps - self.steps)
             if times.made and len(times.seconds) < 2 * MOST:
                 times.seconds.append((now - self.last) / size)
             self.last, times.made = now, True
