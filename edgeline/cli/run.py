@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 RUNS = "edgeline-runs"
 LATEST = "latest"
+# objects between two looks for garbage: the default of 700 costs a cached run a twentieth, as all
+# that its imports make stays
+GARBAGE = 50_000
 SAMPLES = "samples"  # below the folder for runs: what runs on a sample publish
 
 tracker = click.option(
@@ -155,6 +159,7 @@ def run_pipeline(
         UsageError: the pipeline or a local file does not exist, a setting is wrong, or a required
             parameter is missing.
     """
+    gc.set_threshold(GARBAGE)
     from edgeline.client.backend import RunRequest
     from edgeline.client.local import Here
     from edgeline.pipelines import catalogue

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgeline.local.tasks import RunResult, TaskResult
 
 FILE_PARAMETERS = ("data", "module")
+FIRST_PAGE = 0.5  # seconds until a run that goes on has its page
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,15 @@ def _recorded(
         tasks = dict(recorder.tasks)  # to which a loop's rounds are added meanwhile
         return RunResult(name, recorder.folder, seconds, tasks, unfinished, error)
 
-    writing, over = threading.Lock(), threading.Event()
+    writing, over, ended = threading.Lock(), threading.Event(), threading.Event()
     pages = ThreadPoolExecutor(1)  # which draws while the next task runs
 
     def draw() -> None:
         write_page(as_it_is("running"), recorder.head)
+
+    def draw_first() -> None:  # but not of a run that is over at once, as a cached one is
+        if not ended.wait(FIRST_PAGE):
+            draw()
 
     def change(task: TaskResult) -> None:
         progress.update(task)
@@ -163,16 +168,20 @@ def _recorded(
                 return
             recorder.write(seconds=time.monotonic() - started)
             look()
-            ended = task.state in ("succeeded", "failed")
-            if ended and not task.task.exit_handler:  # whose end is the run's, which draws it
+            if (
+                task.state in ("succeeded", "failed") and not task.task.exit_handler
+            ):  # whose end is the run's, which draws it
                 with contextlib.suppress(RuntimeError):  # of one that is being interrupted
                     pages.submit(draw)
 
     recorder.write()
-    draw()
     try:
         with pages:
-            result = run(change)
+            pages.submit(draw_first)
+            try:
+                result = run(change)
+            finally:
+                ended.set()
     except BaseException as error:
         over.set()
         asked = isinstance(error, (KeyboardInterrupt, SystemExit))
@@ -181,9 +190,9 @@ def _recorded(
             for task in recorder.tasks.values():
                 if task.state == "running":
                     task.state = "canceled"
-            ended = as_it_is("interrupted" if asked else "", said)
-            recorder.write(ended.state, said, ended.seconds)
-            write_page(ended, recorder.head)
+            last = as_it_is("interrupted" if asked else "", said)
+            recorder.write(last.state, said, last.seconds)
+            write_page(last, recorder.head)
         progress.console.print(
             f"Run {recorder.folder.name} is kept: edgeline run --resume goes on with it.",
             soft_wrap=True,
