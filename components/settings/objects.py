@@ -367,8 +367,8 @@ class TunedTraining(Training, frozen=True):
     study_folder: Annotated[
         str,
         Meta(
-            description="A folder that outlives the task, for the search's journal: a later run of "
-            "the same search goes on. Empty: the run's own."
+            description="A folder that outlives the task, or postgresql://USER@HOST/NAME, for the "
+            "search's journal: a later run of the same search goes on. Empty: the run's own."
         ),
     ] = ""
 

@@ -8,6 +8,7 @@ from typing import Any
 from edgeline.components.tune import objectives, space
 from edgeline.components.tune.objectives import Objective
 from edgeline.components.tune.search import SearchPlan
+from edgeline.stores import tables
 
 OF_RULE = ("choose_by", "direction", "tie", "tie_within")
 WHERE = "Parameter training."
@@ -20,7 +21,8 @@ def check(values: Mapping[str, Any]) -> list[Objective]:
         values: of the run's fields, by name.
 
     Raises:
-        EdgelineError: the search space, an objective, the plan or the rule cannot be.
+        EdgelineError: the search space, an objective, the plan or the rule cannot be, or the
+            address of the search's database has a password.
     """
     task = str(values["task"])
     asked = values["objectives"] or objectives.usual(task)
@@ -28,4 +30,5 @@ def check(values: Mapping[str, Any]) -> list[Objective]:
     space.parse(values["search_space"], f"{WHERE}search_space")
     SearchPlan(tuple(found), pruning=str(values["pruning"]))
     objectives.rule_of(found, task, **{name: values[name] for name in OF_RULE})
+    tables.refuse_password(str(values["study_folder"]), f"{WHERE}study_folder")
     return found

@@ -79,8 +79,9 @@ def tune(
             epoch is ended; for one objective. Empty: none is.
         jobs: Trials at a time.
         memory_mb: Megabytes that a step of a trial may hold before it is ended; 0: any.
-        study_folder: A folder that outlives the task, for the journal: what was finished before a
-            kill counts, and tasks that see one folder share a search; empty: beside the output.
+        study_folder: A folder that outlives the task, for the journal, or a PostgreSQL database as
+            postgresql://USER@HOST/NAME (its password from PGPASSWORD): what was finished before a
+            kill counts, and tasks that see it share a search; empty: beside the output.
         choose_by: Of what was measured, what decides; empty: the first objective.
         direction: maximize or minimize; empty: what is better of it, where it is known.
         tie: Of trials that are equally good: first, smaller (edge model) or faster.

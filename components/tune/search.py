@@ -1,7 +1,7 @@
 """The search: Optuna's samplers over a journal that outlives a kill. The one user of Optuna here.
 
-A folder holds the journal of one search. Workers, of one process or of several that see the folder,
-take turns in asking for a trial and go their own ways with it. Each trial's sampler is seeded by
+Workers, of one process or of several that see the journal (`journal.py`), take turns in asking for
+a trial and go their own ways with it. Each trial's sampler is seeded by
 the search's seed and by how many trials there were before, so a search that one worker goes on with
 after a kill makes the trials that it would have made without.
 """
@@ -14,36 +14,30 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeline.components.tune import locks
+from edgeline.components.tune import studied
+from edgeline.components.tune.journal import Journal
 from edgeline.components.tune.objectives import Objective
 from edgeline.components.tune.outcome import (
-    COMPLETE,
     FAILED,
-    INFEASIBLE,
-    INTERRUPTED,
-    PRUNED,
     TrialFailedError,
     TrialMeasurement,
     TrialOutcome,
     TrialPrunedError,
 )
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, first_line
 from edgeline.extras import install_hint
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL, NAME = "journal.log", "edgeline"
 TPE, NSGA2, RANDOM = "tpe", "nsga2", "random"
 SAMPLERS = (TPE, NSGA2, RANDOM)
 MEDIAN = "median"
@@ -51,7 +45,7 @@ PRUNERS = ("", MEDIAN)
 STARTUP = 8  # trials by chance before a sampler or a pruner goes by the others
 POPULATION = 8  # of NSGA-II: Optuna's 50 are more than most searches here have trials
 GRACE = 10  # seconds that a worker has to end its trial's step
-_REASON, _GIVEN, _MEASURED, _CURVE, _WORKER = "reason", "given", "measured", "curve", "worker"
+_WORKER = "worker"
 
 Suggest = Callable[[Any], Mapping[str, Any]]
 EpochWatch = Callable[[int, float], None]
@@ -102,11 +96,24 @@ class SearchPlan:
             )
 
 
+def identified(plan: SearchPlan, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a search is known by: two that differ in it share no journal.
+
+    Args:
+        given: what all trials have in common, as JSON, beside what the plan says of them.
+    """
+    return {
+        **given,
+        "objectives": [f"{each.direction} {each.name}" for each in plan.objectives],
+        "sampler": f"{plan.sampler}, seed {plan.sampler_seed}, pruning {plan.pruning or 'none'}",
+    }
+
+
 def search(
     plan: SearchPlan,
     suggest: Suggest,
     measure: MeasureTrial,
-    folder: Path,
+    journal: Journal,
     identity: Mapping[str, Any],
 ) -> list[TrialOutcome]:
     """Try hyperparameters until there are as many trials as asked for, or the time is over.
@@ -116,112 +123,45 @@ def search(
         measure: trains and measures; is told the trial's number, its hyperparameters, and what to
             call with each epoch (from 1) and its validation loss. May raise TrialFailedError, and
             what that call raises (TrialPrunedError).
-        folder: for the journal; that of an earlier run of the same search goes on.
-        identity: what all trials have in common, as JSON; the objectives and the sampler are known.
+        journal: that of an earlier run of the same search goes on.
+        identity: of the search; see `identified`.
 
     Returns:
         all trials of the journal, interrupted ones among them.
 
     Raises:
-        EdgelineError: Optuna is not installed, the folder holds another search or is damaged, or
-            no trial of the search could be measured.
+        EdgelineError: Optuna is not installed, the journal holds another search, is damaged or
+            cannot be reached any more, or no trial of the search could be measured.
     """
-    study = _opened(plan, folder, identity)
+    study = _opened(plan, journal, identity)
     ends = time.monotonic() + plan.search_seconds if plan.search_seconds else math.inf
     if plan.jobs > 1:
-        _side_by_side(plan, suggest, measure, folder, identity, ends)
-    _work(study, plan, suggest, measure, folder, ends)
-    found = outcomes(study, plan.objectives)
+        _side_by_side(plan, suggest, measure, journal, identity, ends)
+    _work(study, plan, suggest, measure, journal, ends)
+    found = studied.outcomes(study, plan.objectives)
     counted = [each for each in found if each.counts]
     failed = [each for each in counted if each.state == FAILED]
     if counted and len(failed) == len(counted):
         reason, often = Counter(each.reason for each in failed).most_common(1)[0]
         raise EdgelineError(
-            f"All {len(failed)} trials failed, {often} of them so: {reason.rstrip('.')}. Mend "
+            f"All {len(failed)} trials failed, {often} of them so: {reason.rstrip('.')}. Fix "
             "that, or narrow the search space."
         )
     return found
 
 
-def outcomes(study: optuna.Study, objectives: Sequence[Objective]) -> list[TrialOutcome]:
-    """The trials of a study that have ended, by their numbers."""
-    found = []
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished():
-            found.append(_outcome(trial, objectives))
-    return found
-
-
-def front(trials: Sequence[TrialOutcome], objectives: Sequence[Objective]) -> list[TrialOutcome]:
-    """The complete trials that no other beats: as good in every objective, and better in one."""
-    complete = [each for each in trials if each.state == COMPLETE]
-    signs = np.array([-1.0 if each.is_maximized else 1.0 for each in objectives])
-    losses = [signs * [each.values[o.name] for o in objectives] for each in complete]
-    return [
-        each
-        for each, loss in zip(complete, losses, strict=True)
-        if not any((other <= loss).all() and (other < loss).any() for other in losses)
-    ]
-
-
-def importances(
-    folder: Path, objectives: Sequence[Objective], trials: Sequence[TrialOutcome]
-) -> dict[str, dict[str, float]]:
-    """How much each hyperparameter has to do with each objective, by PED-ANOVA, as shares of 1.
-
-    Watanabe et al., 2023: which parameters' values set the best tenth of the trials apart; nothing
-    of fewer than ten trials. Values that a loop or condition asks for have a share of their own.
-    """
-    import optuna
-
-    measured = [each for each in trials if each.values]
-    if len(measured) < 10:
-        return {}
-    study = _load(folder)
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    found: dict[str, dict[str, float]] = {}
-    for index, objective in enumerate(objectives):
-        sign = -1.0 if objective.is_maximized else 1.0  # it asks what makes values low
-
-        def value(trial: optuna.trial.FrozenTrial, index: int = index, sign: float = sign) -> float:
-            return sign * float(trial.values[index])
-
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes")
-                told = optuna.importance.get_param_importances(
-                    study, evaluator=evaluator, target=value
-                )
-        except (ValueError, RuntimeError):  # no parameter, or trials that are all the same
-            continue
-        found[objective.name] = {name: float(share) for name, share in told.items()}
-    return found
-
-
-def _opened(plan: SearchPlan, folder: Path, identity: Mapping[str, Any]) -> optuna.Study:
-    """The study of a folder, made where there is none."""
+def _opened(plan: SearchPlan, journal: Journal, identity: Mapping[str, Any]) -> optuna.Study:
+    """The study of a journal, made where there is none."""
     try:
         import optuna
     except ModuleNotFoundError as error:
         raise EdgelineError(f"The search needs Optuna. {install_hint(error)}.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EdgelineError(
-            f"{folder} cannot be made ({error.strerror}): name another folder as study_folder."
-        ) from error
-    own = {
-        **identity,
-        "objectives": [f"{each.direction} {each.name}" for each in plan.objectives],
-        "sampler": f"{plan.sampler}, seed {plan.sampler_seed}, pruning {plan.pruning or 'none'}",
-    }
-    with locks.turn(folder):
-        _cut_torn_line(folder / JOURNAL)
+    with journal.turn():
         try:
             study = optuna.create_study(
-                storage=_storage(folder),
-                study_name=NAME,
+                storage=journal.storage(),
+                study_name=journal.study,
                 directions=[_direction(each) for each in plan.objectives],
                 pruner=_pruner(plan),
                 load_if_exists=True,
@@ -229,31 +169,20 @@ def _opened(plan: SearchPlan, folder: Path, identity: Mapping[str, Any]) -> optu
             before = study.user_attrs.get("identity")
         except (ValueError, KeyError, OSError) as error:
             raise EdgelineError(
-                f"{folder / JOURNAL} is not a journal of a search, or is damaged ({error}): name "
-                "another folder as study_folder."
+                f"{journal.place} does not hold a journal of a search, or one that is damaged "
+                f"({error}): name another study_folder."
             ) from error
         if before is None:
-            study.set_user_attr("identity", own)
-        elif other := [name for name in {**before, **own} if before.get(name) != own.get(name)]:
+            study.set_user_attr("identity", dict(identity))
+        elif other := [
+            name for name in {**before, **identity} if before.get(name) != identity.get(name)
+        ]:
             raise EdgelineError(
-                f"{folder} holds another search, whose {' and '.join(other)} "
+                f"{journal.place} holds another search, whose {' and '.join(other)} "
                 f"{'are' if len(other) > 1 else 'is'} not the same: name another folder as "
                 "study_folder, or remove it."
             )
     return study
-
-
-def _storage(folder: Path) -> optuna.storages.JournalStorage:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-
-
-def _load(folder: Path) -> optuna.Study:
-    import optuna
-
-    return optuna.load_study(study_name=NAME, storage=_storage(folder))
 
 
 def _direction(objective: Objective) -> optuna.study.StudyDirection:
@@ -282,37 +211,35 @@ def _sampler(plan: SearchPlan, before: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(n_startup_trials=STARTUP, seed=seed)
 
 
-def _cut_torn_line(journal: Path) -> None:
-    """Remove a last line without an end, which a killed process or a full disk left: what is
-    written behind it could not be read."""
-    if not journal.is_file():
-        return
-    content = journal.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with open(journal, "r+b") as stream:
-            stream.truncate(content.rfind(b"\n") + 1)
-
-
 def _work(
     study: optuna.Study,
     plan: SearchPlan,
     suggest: Suggest,
     measure: MeasureTrial,
-    folder: Path,
+    journal: Journal,
     ends: float,
 ) -> None:
     """Try one set of hyperparameters after the other."""
-    with locks.worker(folder) as worker:
-        while time.monotonic() < ends:
-            with locks.turn(folder):
-                trial = _next(study, plan, folder, worker)
-            if trial is None:
-                return
-            _try(study, trial, plan, suggest, measure)
+    from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+
+    try:
+        with journal.worker() as worker:
+            while time.monotonic() < ends:
+                with journal.turn():
+                    trial = _next(study, plan, journal, worker)
+                if trial is None:
+                    return
+                _try(study, trial, plan, suggest, measure)
+    # the second where the others took this worker for dead meanwhile
+    except (StorageInternalError, UpdateFinishedTrialError) as error:
+        raise EdgelineError(
+            f"{journal.place} was lost during the search ({first_line(error)}): what was finished "
+            "before is kept there, and the same search goes on with it."
+        ) from error
 
 
 def _next(
-    study: optuna.Study, plan: SearchPlan, folder: Path, worker: str
+    study: optuna.Study, plan: SearchPlan, journal: Journal, worker: str
 ) -> optuna.trial.Trial | None:
     """Ask for a trial; None where there are enough, ended or under way."""
     from optuna.trial import TrialState
@@ -320,9 +247,9 @@ def _next(
     before = 0
     for each in study.get_trials(deepcopy=False):
         owner = each.user_attrs.get(_WORKER, "")
-        if each.state == TrialState.RUNNING and not locks.is_alive(folder, owner or "-"):
+        if each.state == TrialState.RUNNING and not journal.is_alive(owner or "-"):
             study.tell(each.number, state=TrialState.FAIL)  # without a reason: interrupted
-        elif each.state != TrialState.FAIL or _REASON in each.user_attrs:
+        elif each.state != TrialState.FAIL or studied.REASON in each.user_attrs:
             before += 1
     if before >= plan.trials:
         return None
@@ -345,25 +272,25 @@ def _try(
     state, values = TrialState.FAIL, None
     try:
         given = dict(suggest(trial))
-        trial.set_user_attr(_GIVEN, given)
+        trial.set_user_attr(studied.GIVEN, given)
         found = measure(trial.number, given, _watch(trial, plan))
-        trial.set_user_attr(_MEASURED, dict(found.measured))
-        trial.set_user_attr(_CURVE, dict(found.curve))
+        trial.set_user_attr(studied.MEASURED, dict(found.measured))
+        trial.set_user_attr(studied.CURVE, dict(found.curve))
         values = [_value(found, each) for each in plan.objectives]
         trial.set_constraint("edge", found.violation)
         if found.unmet:
-            trial.set_user_attr(_REASON, " ".join(found.unmet))
+            trial.set_user_attr(studied.REASON, " ".join(found.unmet))
         state = TrialState.COMPLETE
     except TrialPrunedError as pruned:
-        trial.set_user_attr(_REASON, str(pruned))
+        trial.set_user_attr(studied.REASON, str(pruned))
         state = TrialState.PRUNED
     except (TrialFailedError, EdgelineError) as failure:
-        trial.set_user_attr(_REASON, str(failure))
+        trial.set_user_attr(studied.REASON, str(failure))
     except BaseException:  # an interrupt, or a mistake of ours: the trial has no reason then
         study.tell(trial, state=TrialState.FAIL)
         raise
     study.tell(trial, values if state == TrialState.COMPLETE else None, state=state)
-    done = _outcome(study.trials[trial.number], plan.objectives)
+    done = studied.outcome(study.trials[trial.number], plan.objectives)
     numbers = ", ".join(f"{name} {value:.6g}" for name, value in done.values.items())
     print(f"trial {done.number}: {done.state}. {numbers} {done.reason}".rstrip(), flush=True)
 
@@ -396,41 +323,11 @@ def _watch(trial: optuna.trial.Trial, plan: SearchPlan) -> EpochWatch | None:
     return watch
 
 
-def _outcome(trial: optuna.trial.FrozenTrial, objectives: Sequence[Objective]) -> TrialOutcome:
-    from optuna.trial import TrialState
-
-    told = trial.user_attrs
-    reason, values = str(told.get(_REASON, "")), {}
-    if trial.state == TrialState.COMPLETE:
-        state = INFEASIBLE if any(x > 0 for x in trial.constraints.values()) else COMPLETE
-        values = {o.name: float(x) for o, x in zip(objectives, trial.values, strict=True)}
-    elif trial.state == TrialState.PRUNED:
-        state = PRUNED
-    else:
-        state = FAILED if reason else INTERRUPTED
-        reason = reason or "Its process ended before it did; it does not count."
-    curve = told.get(_CURVE, {})
-    if not curve and trial.intermediate_values:
-        sign = -1.0 if objectives[0].is_maximized else 1.0  # see `_watch`
-        reported = sorted(trial.intermediate_values.items())
-        curve = {"val_loss": [sign * value for _, value in reported]}
-    return TrialOutcome(
-        number=trial.number,
-        state=state,
-        hyperparameters=told.get(_GIVEN, {}),
-        values=values,
-        reason=reason,
-        measured=told.get(_MEASURED, {}),
-        curve=curve,
-        seconds=trial.duration.total_seconds() if trial.duration else 0.0,
-    )
-
-
 def _side_by_side(
     plan: SearchPlan,
     suggest: Suggest,
     measure: MeasureTrial,
-    folder: Path,
+    journal: Journal,
     identity: Mapping[str, Any],
     ends: float,
 ) -> None:
@@ -441,7 +338,7 @@ def _side_by_side(
 
     def work() -> None:
         with _interruptible():
-            _work(_opened(plan, folder, identity), plan, suggest, measure, folder, ends)
+            _work(_opened(plan, journal, identity), plan, suggest, measure, journal, ends)
 
     workers = [context.Process(target=work) for _ in range(plan.jobs)]
     for each in workers:

@@ -21,7 +21,18 @@ from edgeline import artifacts, user_code
 from edgeline.artifacts import examples
 from edgeline.artifacts.candidates import APPROVED, CandidateOutcome
 from edgeline.components.choose.rule import ChoiceRule
-from edgeline.components.tune import measuring, objectives, report, search, space
+from edgeline.components.tune import (
+    database_journal,
+    journal,
+    measuring,
+    objectives,
+    report,
+    search,
+    space,
+    studied,
+)
+from edgeline.components.tune.folder_journal import FolderJournal
+from edgeline.components.tune.journal import Journal
 from edgeline.components.tune.measuring import TrialInputs, TrialSettings
 from edgeline.components.tune.objectives import LATENCY, SIZE, Objective
 from edgeline.components.tune.outcome import (
@@ -59,15 +70,15 @@ def tune(
         tuning_report_path: the HTML page to write.
         search_space: as `edgeline.components.tune.space.parse` takes it; empty: the function
             `search_space(trial)` of the user's module.
-        study_folder: a folder for the search's journal that outlives this task; "" for one beside
-            `study_path`.
+        study_folder: a folder or a PostgreSQL database for the search's journal that outlives this
+            task; "" for one beside `study_path`.
 
     Returns:
         the metadata. `hyperparameters` are those of the settings and what the search chose.
 
     Raises:
         EdgelineError: an input is damaged, the space, a compiler or the function is missing, the
-            folder holds another search, or no trial is complete.
+            folder holds another search, the database does not answer, or no trial is complete.
     """
     transformed = artifacts.read(given.transformed_examples_path, examples.TRANSFORMED_SCHEMA)
     rows = artifacts.read(given.examples_path, examples.SCHEMA)
@@ -75,16 +86,17 @@ def tune(
     dimensions = space.parse(search_space or {}, "search_space")
     suggest = _suggestion(settings.module, dimensions)
     measuring.import_once()
-    identity = {
+    known = {
         "rows": [rows.digest, transformed.digest],
         "module": hashlib.sha256(user_code.read_source(settings.module)).hexdigest(),
         "search space": [asdict(each) for each in dimensions],
         "settings": _settings(settings),
     }
-    folder = Path(study_folder) if study_folder else _beside(study_path, plan, identity)
-    trials = search.search(plan, suggest, _measure(given, settings), folder, identity)
+    identity = search.identified(plan, known)
+    kept = _journal(study_folder, study_path, identity)
+    trials = search.search(plan, suggest, _measure(given, settings), kept, identity)
     best, told = choose(trials, plan.objectives, rule)
-    front = search.front(trials, plan.objectives)
+    front = studied.front(trials, plan.objectives)
     metadata: dict[str, Any] = {
         "chosen": best.number,
         "hyperparameters": {**settings.hyperparameters, **best.hyperparameters},
@@ -94,18 +106,18 @@ def tune(
         "objectives": [asdict(each) for each in plan.objectives],
         "states": dict(Counter(each.state for each in trials)),
         "front": [each.number for each in front],
-        "importances": search.importances(folder, plan.objectives, trials),
+        "importances": studied.importances(kept, plan.objectives, trials),
         "notes": _notes(settings, plan, trials),
         "sampler": plan.sampler,
         "seed": plan.sampler_seed,
     }
     with artifacts.writing(study_path, SCHEMA) as draft:
         artifacts.write_json(draft.path / TRIALS, [each.to_json() for each in trials])
-        shutil.copyfile(folder / search.JOURNAL, draft.path / search.JOURNAL)
+        kept.copy(draft.path / journal.FILE)
         draft.metadata |= metadata
     report.write(tuning_report_path, trials, plan.objectives, metadata, dimensions)
-    if not study_folder:
-        shutil.rmtree(folder)
+    if isinstance(kept, FolderJournal) and not study_folder:
+        shutil.rmtree(kept.folder)
     print(f"Trial {best.number} is chosen. {told}", flush=True)
     return {
         "edgeline_schema": SCHEMA,
@@ -129,7 +141,7 @@ def choose(
     complete = [each for each in trials if each.state == COMPLETE]
     if not complete:
         raise EdgelineError(_none_complete(trials))
-    best = {each.number for each in search.front(trials, wanted)}
+    best = {each.number for each in studied.front(trials, wanted)}
     ordered = sorted(complete, key=lambda each: (each.number not in best, each.number))
     outcomes = [
         CandidateOutcome(
@@ -185,19 +197,21 @@ def _suggestion(module: str, dimensions: tuple[space.Dimension, ...]) -> search.
     return suggest
 
 
-def _beside(study_path: str, plan: SearchPlan, identity: Mapping[str, Any]) -> Path:
-    """A folder for this very search beside its output.
+def _journal(study_folder: str, study_path: str, identity: Mapping[str, Any]) -> Journal:
+    """Where the search's trials are kept: where it was said, else beside its output.
 
     A run here that goes on has its outputs in a new folder beside that of the attempt before, where
     the journal is found again.
     """
-    counts = ("trials", "search_seconds", "jobs")
-    of_plan = {name: str(value) for name, value in asdict(plan).items() if name not in counts}
-    text = json.dumps({**identity, **of_plan}, sort_keys=True)
+    if database_journal.is_database(study_folder):
+        return database_journal.of(study_folder, identity)
+    if study_folder:
+        return FolderJournal(Path(study_folder))
+    text = json.dumps(identity, sort_keys=True)
     own = Path(study_path).parent
     name = f"{BESIDE}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     attempts = own.parent.parent.glob(f"*/{own.name}/{name}")
-    return next(iter(sorted(attempts)), own / name)
+    return FolderJournal(next(iter(sorted(attempts)), own / name))
 
 
 def _measure(given: TrialInputs, settings: TrialSettings) -> search.MeasureTrial:

@@ -136,7 +136,7 @@ def _split(data: str | Sequence[str]) -> list[str]:
 
 def _of(location: str, kind_of: Callable[[str], str]) -> TableLocation | None:
     if _is_database(location):
-        _refuse_passwords(location)
+        refuse_password(location, "data")
         return TableLocation(DATABASE, location)
     pinned = _PINNED.search(location)
     place = location[: pinned.start()] if pinned else location
@@ -175,15 +175,21 @@ def _kind_in_store(place: str) -> str:
         raise remote.failure(place, error) from error
 
 
-def _refuse_passwords(location: str) -> None:
+def refuse_password(location: str, parameter: str) -> None:
+    """Refuse a database's location that has a secret in it, since parameters are seen by many.
+
+    Raises:
+        UsageError: it has one, or cannot be read.
+    """
     try:
         parts = urlsplit(location)
         told = parts.password or any(name in _SECRETS for name in parse_qs(parts.query))
     except ValueError as error:
         raise UsageError(f"The location of the database cannot be read ({error}).") from None
     if told:
+        place = f"{DATABASE}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise UsageError(
-            f"data has the password of {DATABASE}://{parts.netloc.rpartition('@')[2]}{parts.path}, "
-            "which everybody would see who sees the run: leave it out, and set PGPASSWORD in the "
-            "environment of the task, in a cluster from a secret."
+            f"{parameter} has the password of {place}, which everybody would see who sees the run: "
+            "leave it out, and set PGPASSWORD in the environment of the task, in a cluster from a "
+            "secret."
         )

@@ -31,6 +31,7 @@ def test_a_search_is_handed_to_tune_and_its_hyperparameters_to_nobody_else() -> 
         ({"search_space": {"units": {"low": 3}}}, r"Parameter training\.search_space\.units has"),
         ({"pruning": "median", "objectives": ["auc", "size_bytes"]}, "would end small models"),
         ({"trials": 0}, r"training\.trials: 0 is not an integer of at least 1"),
+        ({"study_folder": "postgresql://a:b@c/d"}, r"training\.study_folder has the password of"),
         ({"sampler": "grid"}, r"training\.sampler: 'grid' is not one of tpe, nsga2, random"),
     ],
 )

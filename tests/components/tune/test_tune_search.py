@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeline.components.tune import locks, search, space
+from edgeline.components.tune import journal, search, space, studied
+from edgeline.components.tune.folder_journal import FolderJournal
 from edgeline.components.tune.objectives import Objective, rule_of
 from edgeline.components.tune.outcome import (
     COMPLETE,
@@ -25,8 +26,8 @@ from edgeline.components.tune.outcome import (
     TrialFailedError,
     TrialMeasurement,
 )
-from edgeline.components.tune.search import JOURNAL, SearchPlan
-from edgeline.components.tune.tune import _beside, choose
+from edgeline.components.tune.search import SearchPlan
+from edgeline.components.tune.tune import _journal, choose
 from edgeline.errors import EdgelineError
 
 AUC, SIZE = Objective("auc", "maximize"), Objective("size_bytes", "minimize")
@@ -44,8 +45,9 @@ def measure(_number, given, _watch):
     return TrialMeasurement({"auc": auc, "size_bytes": 100.0 * given["units"]})
 
 
-def run(plan, folder, measure=measure, suggest=suggest, identity=IDENTITY):
-    return search.search(plan, suggest, measure, folder, identity)
+def run(plan, place, measure=measure, suggest=suggest, identity=IDENTITY):
+    kept = FolderJournal(place) if isinstance(place, Path) else place
+    return search.search(plan, suggest, measure, kept, search.identified(plan, identity))
 
 
 def given(trials):
@@ -100,8 +102,8 @@ def test_a_kill_loses_no_trial_that_was_finished(tmp_path) -> None:
     code = KILLED.format(folder=str(Path(__file__).parent), study=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)])
     assert done.returncode == -signal.SIGKILL
-    with open(tmp_path / JOURNAL, "a", encoding="utf-8") as journal:
-        journal.write('{"op_code": 5, "wor')  # what a disk that was full kept of a line
+    with open(tmp_path / journal.FILE, "a", encoding="utf-8") as stream:
+        stream.write('{"op_code": 5, "wor')  # what a disk that was full kept of a line
     found = run(SearchPlan((AUC,), trials=6), tmp_path)
     states = [each.state for each in found]
     assert states == [COMPLETE] * 3 + [INTERRUPTED] + [COMPLETE] * 3
@@ -206,8 +208,10 @@ def test_a_journal_of_another_search_is_refused(tmp_path, plan, identity, what) 
 
 
 def test_what_is_no_journal_is_refused(tmp_path) -> None:
-    (tmp_path / JOURNAL).write_text("these are\nno operations\n")
-    with pytest.raises(EdgelineError, match="is not a journal of a search, or is damaged"):
+    (tmp_path / journal.FILE).write_text("these are\nno operations\n")
+    with pytest.raises(
+        EdgelineError, match="does not hold a journal of a search, or one that is damaged"
+    ):
         run(SearchPlan((AUC,)), tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(EdgelineError, match="cannot be made"):
@@ -262,7 +266,7 @@ def test_the_choice_is_by_the_rule_and_never_beaten(tmp_path) -> None:
         return TrialMeasurement({**measured, "latency_p99_ms": 1.0 + number})
 
     found = run(SearchPlan((AUC, SIZE), trials=4), tmp_path, table)
-    assert [each.number for each in search.front(found, (AUC, SIZE))] == [1, 2, 3]
+    assert [each.number for each in studied.front(found, (AUC, SIZE))] == [1, 2, 3]
     rules: list[dict] = [
         {},
         {"tie": "smaller", "tie_within": 0.02},
@@ -286,7 +290,7 @@ def test_conditions_and_loops_of_a_function_are_searched(tmp_path) -> None:
 
     found = run(SearchPlan((AUC,), trials=20), tmp_path, sized, conditional)
     assert {len(each.hyperparameters["units"]) for each in found} == {1, 2, 3}
-    told = search.importances(tmp_path, (AUC,), found)
+    told = studied.importances(FolderJournal(tmp_path), (AUC,), found)
     assert {"layers", "units_0"} <= {*told["auc"]}
 
 
@@ -298,9 +302,9 @@ def test_the_importance_is_that_of_the_parameter_that_decides(tmp_path) -> None:
 
     plan = SearchPlan((AUC,), trials=40, sampler="random")
     found = run(plan, tmp_path, decided, lambda trial: space.suggest(trial, wide))
-    told = search.importances(tmp_path, (AUC,), found)["auc"]
+    told = studied.importances(FolderJournal(tmp_path), (AUC,), found)["auc"]
     assert told["x"] > 0.8 and sum(told.values()) == pytest.approx(1)
-    assert not search.importances(tmp_path, (AUC,), found[:9])
+    assert not studied.importances(FolderJournal(tmp_path), (AUC,), found[:9])
 
 
 def test_a_worker_is_alive_as_long_as_its_process(tmp_path) -> None:
@@ -308,29 +312,29 @@ def test_a_worker_is_alive_as_long_as_its_process(tmp_path) -> None:
     here, there = context.Pipe()
 
     def work() -> None:
-        with locks.worker(tmp_path) as name:
+        with FolderJournal(tmp_path).worker() as name:
             there.send(name)
             signal.pause()
 
     process = context.Process(target=work)
     process.start()
     name = here.recv()
-    assert locks.is_alive(tmp_path, name)
+    assert FolderJournal(tmp_path).is_alive(name)
     process.kill()
     process.join()
-    assert not locks.is_alive(tmp_path, name)
-    assert not locks.is_alive(tmp_path, "nobody")
+    assert not FolderJournal(tmp_path).is_alive(name)
+    assert not FolderJournal(tmp_path).is_alive("nobody")
 
 
 def test_a_run_that_goes_on_finds_the_journal_of_the_attempt_before(tmp_path) -> None:
+    def beside(study, plan, identity=IDENTITY):
+        return _journal("", str(study), search.identified(plan, identity)).folder
+
     plan = SearchPlan((AUC,), trials=5)
-    first = _beside(str(tmp_path / "run" / "tuned-1" / "tune" / "study"), plan, IDENTITY)
+    first = beside(tmp_path / "run" / "tuned-1" / "tune" / "study", plan)
     first.mkdir(parents=True)
-    again = str(tmp_path / "run" / "tuned-2" / "tune" / "study")
+    again = tmp_path / "run" / "tuned-2" / "tune" / "study"
     more = SearchPlan((AUC,), trials=9, jobs=2)
-    assert _beside(again, plan, IDENTITY) == _beside(again, more, IDENTITY) == first
-    for other in (
-        _beside(again, plan, {"rows": "x"}),
-        _beside(again, SearchPlan((SIZE,)), IDENTITY),
-    ):
-        assert other.parent == Path(again).parent
+    assert beside(again, plan) == beside(again, more) == first
+    for other in (beside(again, plan, {"rows": "x"}), beside(again, SearchPlan((SIZE,)))):
+        assert other.parent == again.parent
