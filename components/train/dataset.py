@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,46 @@ class RowWeights:
         return (example_weights.of(batch, self.column) / self.mean).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Share:
+    """What of each batch a process takes: the `index`-th of `count` equal parts, for its replicas.
+
+    Attributes:
+        replicas: devices of this process, which take equal parts of its own.
+    """
+
+    index: int = 0
+    count: int = 1
+    replicas: int = 1
+
+    @classmethod
+    def of(cls, strategy: tf.distribute.Strategy | None, index: int, count: int) -> Share:
+        """Of a worker, one of `count`; all of it where there is no strategy."""
+        if strategy is None:
+            return cls()
+        return cls(index, count, strategy.num_replicas_in_sync // count)
+
+    def of_batches(self, whole: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        """The batches of this process' replicas, in turn, of batches that all have together."""
+        import tensorflow as tf
+
+        size = batch_size // self.count
+        start = self.index * size
+
+        def own(*batch: Any) -> Any:
+            return tf.nest.map_structure(lambda each: each[start : start + size], batch)
+
+        if self.count > 1:
+            whole = whole.map(own)
+        if self.replicas > 1:
+            whole = whole.rebatch(size // self.replicas, drop_remainder=True)
+        # without this TensorFlow's workers ask each other at every step whether they have a batch
+        return whole.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+WHOLE = Share()
+
+
 def training_batches(
     transformed: Artifact,
     split: str,
@@ -57,6 +97,7 @@ def training_batches(
     seed: Sequence[int],
     class_weights: npt.NDArray[np.float32] | None = None,
     row_weights: RowWeights | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """An endless tf.data.Dataset of shuffled (features, label) batches.
 
@@ -65,7 +106,8 @@ def training_batches(
 
     Rows are shuffled within blocks of 65,536, or of 256 MiB where rows are long, so memory does
     not grow with the data. The order depends on `seed` alone; with the epoch in it, a resumed
-    training sees exactly what an uninterrupted one would have seen.
+    training sees exactly what an uninterrupted one would have seen. With a `share` the batches are
+    those of one process, and all processes' together are what one would have.
     """
 
     def shuffled() -> Iterator[TrainingBatch]:
@@ -81,7 +123,8 @@ def training_batches(
     names = [column.name for column in columns] + ([row_weights.column] if row_weights else [])
     weighted = class_weights is not None or row_weights is not None
     batches_of = _dataset(shuffled, columns, label, weighted)
-    return batches_of.rebatch(batch_size, drop_remainder=True).prefetch(2)
+    whole = batches_of.rebatch(batch_size, drop_remainder=True)
+    return (whole if share == WHOLE else share.of_batches(whole, batch_size)).prefetch(2)
 
 
 def evaluation_batches(
@@ -90,10 +133,12 @@ def evaluation_batches(
     columns: Sequence[Feature],
     label: str,
     row_weights: RowWeights | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """A tf.data.Dataset of (features, label) batches, each row once and in order.
 
-    With `row_weights` there is a third, see `training_batches`.
+    With `row_weights` there is a third, see `training_batches`. Of several processes each has
+    other batches.
     """
 
     def in_order() -> Iterator[TrainingBatch]:
@@ -102,7 +147,8 @@ def evaluation_batches(
             truth = arrays.pop(label)
             yield (arrays, truth, row_weights(batch)) if row_weights else (arrays, truth)
 
-    return _dataset(in_order, columns, label, weighted=row_weights is not None).prefetch(2)
+    found = _dataset(in_order, columns, label, weighted=row_weights is not None)
+    return found.shard(share.count, share.index).prefetch(2)
 
 
 def _blocks(

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeline import artifacts, user_code
+from edgeline import user_code
 from edgeline.artifacts import Artifact
 from edgeline.artifacts.examples import read_batches, splits
 from edgeline.artifacts.features import Feature, to_numpy
-from edgeline.components.train import dataset, optimising
+from edgeline.components.train import (
+    building,
+    dataset,
+    optimising,
+    precision,
+    replicas,
+    saving,
+    sharing,
+)
 from edgeline.components.train.class_weights import ClassWeights
-from edgeline.components.train.dataset import RowWeights
+from edgeline.components.train.dataset import RowWeights, Share
 from edgeline.components.train.optimising import Optimisation
+from edgeline.components.train.replicas import Replicas
+from edgeline.components.train.saving import FittingState
 from edgeline.components.train.steps import StepTimes, steps_per_call, watched
 from edgeline.components.transform.saved_graph import check_label
 from edgeline.errors import EdgelineError
@@ -27,9 +35,6 @@ from edgeline.errors import EdgelineError
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-CHECKPOINT_SCHEMA = "checkpoint/v1"
-VARIABLES = "variables.npz"
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Fitting:
     `optimisation` begins with the second half of the epochs. `class_weights` are as
     `edgeline.components.train.class_weights.of` takes them, and count in the loss of the training,
     not in `val_loss`. Weights of rows, where the transformed examples have them, count in both.
+    A batch is shared by `workers` processes (see `edgeline.components.train.replicas`).
+    `mixed_precision` is one of `precision.KINDS`; `jit_compile` has XLA compile the step.
     """
 
     label: str
@@ -55,20 +62,9 @@ class Fitting:
     patience: int = 0
     optimisation: Optimisation = field(default_factory=Optimisation)
     class_weights: str = ""
-
-
-@dataclass
-class FittingState:
-    """How far a training has come: what a checkpoint holds beside the weights.
-
-    `history` has one list a metric, one value an epoch. `best` is the epoch (from 1)
-    with the smallest `val_loss`. `by_step` are the points of `steps.watched`.
-    """
-
-    epoch: int = 0
-    best: int = 0
-    history: dict[str, list[float]] = field(default_factory=dict)
-    by_step: list[list[float]] = field(default_factory=list)
+    workers: int = 1
+    mixed_precision: str = ""
+    jit_compile: bool = False
 
 
 def fit(
@@ -80,8 +76,13 @@ def fit(
     weights: ClassWeights | None = None,
     on_epoch: Callable[[FittingState], None] | None = None,
     times: StepTimes | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    worker: int = 0,
 ) -> tuple[keras.Model, FittingState]:
     """Train the user's model, from the last checkpoint where there is one.
+
+    Of several workers each calls this with a strategy; without one the checkpoint that they have
+    come to is read, and nothing trained. The GPUs of a machine share the batches of its worker.
 
     Args:
         module: the user's module with `build_model(features, hyperparameters)`.
@@ -92,6 +93,8 @@ def fit(
         weights: how much a row of each class counts in the loss.
         on_epoch: told after each epoch; what it raises ends the training.
         times: what the steps take is put in.
+        strategy: a MultiWorkerMirroredStrategy, of one of several workers.
+        worker: its number; 0 writes the checkpoints, and is the one that calls `on_epoch`.
 
     Returns:
         The trained Keras model, with the best weights where `patience` is set, and the
@@ -99,7 +102,8 @@ def fit(
 
     Raises:
         EdgelineError: a parameter is off, `build_model` fails or gives no compiled
-            model, the label never differs, or the loss stops being finite.
+            model, the label never differs, the loss stops being finite, or of several workers
+            there is no checkpoint of the end.
     """
     import keras
     import tensorflow as tf
@@ -117,8 +121,25 @@ def fit(
         RowWeights.of(transformed, how.train_split),
         RowWeights.of(transformed, how.eval_split),
     )
-    model = build(module, features, hyperparameters)
-    features = taken(model, features)
+    values = None if weights is None else weights.values
+
+    def built() -> keras.Model:
+        return building.build(module, features, hyperparameters)
+
+    where = strategy, how.workers, how.batch_size, how.mixed_precision, how.jit_compile
+    model, strategy = building.placed(built, *where)
+    features = building.taken(model, features)
+    columns = [*features, label]
+    share = Share.of(strategy, worker, how.workers)
+
+    def training(epoch: int) -> tf.data.Dataset:
+        of_rows, seed = row_weights[0], [how.seed, epoch]
+        where = transformed, how.train_split, columns, how.label
+        return dataset.training_batches(*where, how.batch_size, seed, values, of_rows, share)
+
+    def evaluation() -> tf.data.Dataset:
+        where = transformed, how.eval_split, columns, how.label
+        return dataset.evaluation_batches(*where, row_weights[1], share)
 
     steps_per_epoch = min(how.steps, how.steps_per_epoch or rows[how.train_split] // how.batch_size)
     epochs = math.ceil(how.steps / steps_per_epoch)
@@ -132,11 +153,21 @@ def fit(
         # many steps in one call of the graph: the Python between them costs more than they do
         model.steps_per_execution = steps_per_call(steps_per_epoch)
     times = times or StepTimes()
-    state = _last(checkpoints)
+    state = saving.last(checkpoints)
     if state.epoch > optimised:
         model = wrap(model)
-    _restore(model, features, checkpoints, state)
+    shared = replicas.prepared(model, strategy, training(0).element_spec) if strategy else None
+    if shared:
+        replicas.same_everywhere(shared, state.epoch)
+    saving.restore(model, features, checkpoints, state)
+    if shared:
+        replicas.draw_apart(shared)
     while state.epoch < epochs and not _stalled(state, how.patience):
+        if how.workers > 1 and not shared:
+            raise EdgelineError(
+                f"The {how.workers} workers have left no checkpoint after epoch {state.epoch} of "
+                f"{epochs}: see what they printed."
+            )
         if state.epoch == optimised:
             model = wrap(model)
         calls: list[Any] = []
@@ -146,72 +177,23 @@ def fit(
         steps = min(steps_per_epoch, how.steps - done)
         if not optimising.is_legacy(model):
             calls.append(watched(state.by_step, done, steps, times))
-        columns = [*features, label]
-        logs = _fit_epoch(
-            model, transformed, columns, how, state.epoch, steps, calls, weights, row_weights
-        )
-        _advance(state, logs)
-        _keep(model, state, checkpoints)
+        given = training(state.epoch), evaluation()
+        _advance(state, _fit_epoch(model, shared, *given, steps, calls))
+        if worker:  # the first one's checkpoint is that of all
+            continue
+        saving.keep(model, state, checkpoints)
         print(_line(state, epochs), flush=True)
         if on_epoch:
             on_epoch(state)
-    if how.patience and state.best != state.epoch:
-        _load(model, _folder(checkpoints, state.best))
-    return (optimising.strip(model, how.optimisation) if how.optimisation.kind else model), state
-
-
-def build(
-    module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, object]
-) -> keras.Model:
-    """The user's network on some features, not yet trained.
-
-    Raises:
-        EdgelineError: `build_model` fails, or gives no compiled model.
-    """
-    import keras
-    import tensorflow as tf
-
-    specs = {
-        column.name: tf.TensorSpec([None, *column.shape], tf.dtypes.as_dtype(column.dtype))
-        for column in columns
-    }
-    build_model = user_code.function(user_code.load(module), "build_model")
-    try:
-        model = build_model(specs, dict(hyperparameters))
-    except Exception as error:
-        told = user_code.describe(error, "build_model")
-        if "cannot contain character `/`" in told:  # of Keras, about the name of an input
-            told += (
-                ": leave the name out, an input is known by its key in keras.Model({key: input})."
-            )
-        raise EdgelineError(told) from error
-    legacy = optimising.is_legacy(model)
-    compiled = getattr(model, "_is_compiled" if legacy else "compiled", False)
-    if not (legacy or isinstance(model, keras.Model)) or not compiled:
-        raise EdgelineError(
-            f"build_model gave {type(model).__name__}, not a compiled Keras 3 or tf_keras model: "
-            "call model.compile(...) and return the model."
-        )
-    return model
-
-
-def taken(network: keras.Model, features: Sequence[Feature]) -> list[Feature]:
-    """The features that a network takes: those of its named inputs, or all.
-
-    Raises:
-        EdgelineError: it has an input that is none of the features.
-    """
-    inputs = network.input if getattr(network, "inputs", None) else None
-    if not isinstance(inputs, Mapping):
-        return list(features)
-    names = [feature.name for feature in features]
-    for name in inputs:
-        if name not in names:
-            raise EdgelineError(
-                f"build_model's network has the input {name!r}, but preprocessing_fn gives "
-                f"{', '.join(names)}: name each input like the feature that it takes."
-            )
-    return [feature for feature in features if feature.name in inputs]
+    if how.patience and state.best != state.epoch and not worker:
+        saving.load(model, saving.of_epoch(checkpoints, state.best))
+    if how.optimisation.kind:
+        return optimising.strip(model, how.optimisation), state
+    if how.workers > 1 and strategy:
+        return model, state  # whoever started the workers exports what the first has kept
+    if strategy or how.mixed_precision:
+        model = precision.plain(model, built, features)
+    return model, state
 
 
 def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) -> None:
@@ -225,7 +207,7 @@ def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) ->
             )
     if not 0 <= how.seed < 2**32:
         raise EdgelineError(f"Parameter 'seed' is {how.seed}: give a number from 0 to 2**32 - 1.")
-    least = {"steps": 1, "batch_size": 1, "steps_per_epoch": 0, "patience": 0}
+    least = {"steps": 1, "batch_size": 1, "steps_per_epoch": 0, "patience": 0, "workers": 1}
     for parameter, value in least.items():
         if getattr(how, parameter) < value:
             raise EdgelineError(
@@ -233,6 +215,8 @@ def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) ->
                 f"give a whole number of at least {value}."
             )
     how.optimisation.check(how.patience)
+    precision.check(how.mixed_precision, how.workers)
+    sharing.check(how.workers, how.batch_size, how.jit_compile, how.optimisation.kind)
     if how.batch_size > rows[how.train_split]:
         raise EdgelineError(
             f"Parameter 'batch_size' is {how.batch_size}, but split {how.train_split!r} has only "
@@ -258,32 +242,18 @@ def _check_label(transformed: Artifact, columns: Sequence[Feature], how: Fitting
 
 def _fit_epoch(
     model: keras.Model,
-    transformed: Artifact,
-    columns: Sequence[Feature],
-    how: Fitting,
-    epoch: int,
+    shared: Replicas | None,
+    training: tf.data.Dataset,
+    evaluation: tf.data.Dataset,
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback],
-    weights: ClassWeights | None,
-    row_weights: tuple[RowWeights | None, RowWeights | None],
 ) -> Mapping[str, Sequence[float]]:
-    of_training, of_evaluation = row_weights
-    training = dataset.training_batches(
-        transformed,
-        how.train_split,
-        columns,
-        how.label,
-        how.batch_size,
-        [how.seed, epoch],
-        None if weights is None else weights.values,
-        of_training,
-    )
-    evaluation = dataset.evaluation_batches(
-        transformed, how.eval_split, columns, how.label, of_evaluation
-    )
-    if not optimising.is_legacy(model) and model.built and model.train_function is None:
-        _make_variables(model, training.element_spec)
+    built = not optimising.is_legacy(model) and model.built
     try:
+        if shared:
+            return replicas.fit_epoch(shared, training, evaluation, steps, callbacks)
+        if built and model.train_function is None:
+            building.make_variables(model, training.element_spec)
         history = model.fit(
             training.take(steps),  # the last call ends where there are no more
             steps_per_epoch=steps,
@@ -293,33 +263,10 @@ def _fit_epoch(
             callbacks=list(callbacks),
         )
     except Exception as error:
+        if shared and replicas.is_loss_of_worker(error):
+            raise
         raise EdgelineError(user_code.describe(error, "Training")) from error
     return history.history  # type: ignore[no-any-return]
-
-
-def _make_variables(model: keras.Model, spec: Any) -> None:
-    """Have the training's variables before its first step: where that makes some, TensorFlow traces
-    it twice, which takes longer than a thousand steps of a small network.
-
-    Args:
-        spec: of a batch, as the data set gives them.
-    """
-    import keras
-    import tensorflow as tf
-
-    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
-        return tf.zeros([size or 1 for size in spec.shape], spec.dtype)
-
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(tf.nest.map_structure(zeros, spec))
-    states = [(each, each.numpy()) for each in model.non_trainable_variables]
-    with contextlib.suppress(Exception):  # of a batch that is none: the training makes them then
-        prediction = model(x, training=False)
-        model.compute_loss(x, y, prediction, weight, training=False)
-        model.compute_metrics(x, y, prediction, weight)
-        model.optimizer.build(model.trainable_variables)
-    for variable, value in states:  # as if nothing had been: of what draws by chance, for example
-        variable.assign(value)
-    model.reset_metrics()
 
 
 def _advance(state: FittingState, logs: Mapping[str, Sequence[float]]) -> None:
@@ -337,58 +284,6 @@ def _advance(state: FittingState, logs: Mapping[str, Sequence[float]]) -> None:
 
 def _stalled(state: FittingState, patience: int) -> bool:
     return 0 < patience <= state.epoch - state.best
-
-
-def _last(checkpoints: Path) -> FittingState:
-    """The state of the last checkpoint that is whole, its best one too; else the beginning."""
-    for folder in sorted(checkpoints.glob("epoch-" + "[0-9]" * 5), reverse=True):
-        try:
-            state = FittingState(**artifacts.read(folder, CHECKPOINT_SCHEMA).metadata)
-            artifacts.read(_folder(checkpoints, state.best), CHECKPOINT_SCHEMA)
-        except EdgelineError as error:
-            print(f"not resumed: {error}", flush=True)
-            continue
-        return state
-    return FittingState()
-
-
-def _restore(
-    model: keras.Model, features: Sequence[Feature], checkpoints: Path, state: FittingState
-) -> None:
-    import tensorflow as tf
-
-    if not state.epoch:
-        return
-    if not model.built:  # its variables are made by its first call
-        model({f.name: tf.zeros([1, *f.shape], f.dtype) for f in features})
-    model.optimizer.build(model.trainable_variables)
-    _load(model, _folder(checkpoints, state.epoch))
-    print(f"resumed after epoch {state.epoch}", flush=True)
-
-
-def _keep(model: keras.Model, state: FittingState, checkpoints: Path) -> None:
-    folder = _folder(checkpoints, state.epoch)
-    with artifacts.writing(folder, CHECKPOINT_SCHEMA) as draft:
-        np.savez(draft.path / VARIABLES, *[value.numpy() for value in _variables(model)])
-        draft.metadata |= asdict(state)
-    for older in checkpoints.glob("epoch-*"):
-        if older not in (folder, _folder(checkpoints, state.best)):
-            shutil.rmtree(older)
-
-
-def _load(model: keras.Model, folder: Path) -> None:
-    with np.load(folder / VARIABLES) as arrays:
-        for variable, name in zip(_variables(model), arrays.files, strict=True):
-            variable.assign(arrays[name])
-
-
-def _variables(model: keras.Model) -> list[tf.Variable]:
-    """All that changes in an epoch; Keras' save_weights leaves out the states of dropout."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _folder(checkpoints: Path, epoch: int) -> Path:
-    return checkpoints / f"epoch-{epoch:05}"
 
 
 def _line(state: FittingState, epochs: int) -> str:

@@ -11,8 +11,9 @@ from edgeline.artifacts import Artifact, example_weights, models
 from edgeline.artifacts.examples import read_batches
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset
+from edgeline.components.train.building import taken
 from edgeline.components.train.export import named
-from edgeline.components.train.fitting import Fitting, taken
+from edgeline.components.train.fitting import Fitting
 from edgeline.runtimes import metrics
 
 if TYPE_CHECKING:

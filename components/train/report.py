@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from markupsafe import Markup
 
 from edgeline.components.train.class_weights import ClassWeights
-from edgeline.components.train.fitting import Fitting, FittingState
+from edgeline.components.train.fitting import Fitting
+from edgeline.components.train.saving import FittingState
 from edgeline.reports import report
 from edgeline.reports.drawn import drawn
 

@@ -65,6 +65,7 @@ def watched(
             self.steps += size
             total = float(logs["loss"]) * self.steps  # Keras tells the mean since the epoch began
             rate = getattr(self.model.optimizer, "learning_rate", float("nan"))
+            rate = rate.numpy() if hasattr(rate, "numpy") else rate  # on several devices, too
             points.append([done + self.steps, (total - self.total) / size, float(rate)])
             self.total = total
             if len(points) >= 2 * MOST:

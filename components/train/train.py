@@ -16,10 +16,12 @@ from edgeline.artifacts import example_weights, examples, models
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
 from edgeline.components.train import checkpoints, class_weights, leakage, raw_features, weighing
+from edgeline.components.train.building import taken
 from edgeline.components.train.export import check_names, export
-from edgeline.components.train.fitting import Fitting, FittingState, fit, taken
+from edgeline.components.train.fitting import Fitting, fit
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
+from edgeline.components.train.saving import FittingState
 from edgeline.components.train.steps import StepTimes
 from edgeline.components.transform.saved_graph import SavedGraph, check_label, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA

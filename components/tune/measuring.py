@@ -20,7 +20,8 @@ from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.outcomes import RequirementOutcome
 from edgeline.components.compile.compile import CompiledModel, compile_edge_model
 from edgeline.components.convert.convert import Converted, convert
-from edgeline.components.train.fitting import Fitting, FittingState
+from edgeline.components.train.fitting import Fitting
+from edgeline.components.train.saving import FittingState
 from edgeline.components.train.train import train
 from edgeline.components.train_candidate import steps
 from edgeline.components.tune.objectives import CLOUD, SIZE

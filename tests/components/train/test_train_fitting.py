@@ -16,7 +16,8 @@ import pytest
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.artifacts.features import Feature
-from edgeline.components.train.fitting import CHECKPOINT_SCHEMA, Fitting, fit
+from edgeline.components.train.fitting import Fitting, fit
+from edgeline.components.train.saving import CHECKPOINT_SCHEMA
 from edgeline.components.train.train import train
 from edgeline.errors import EdgelineError
 
