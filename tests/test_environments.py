@@ -247,6 +247,20 @@ def test_beam_runs_where_the_environment_says_unless_the_command_line_says_other
     assert options(place, 'beam_options=["--runner=DirectRunner"]') == ["--runner=DirectRunner"]
 
 
+def test_workers_are_as_many_as_the_environment_says_unless_somebody_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    place = file(tmp_path, "name: mine\nworkers: 4\n")
+
+    def workers(*settings: str) -> Any:
+        given = ("checkpoint_dir=s3://bucket/checkpoints", *settings)
+        parameters = compiled(tmp_path, place, *given)[0]["root"]["inputDefinitions"]["parameters"]
+        return parameters["with_training"]["defaultValue"]["workers"]
+
+    assert workers() == 4
+    assert workers("workers=2") == 2
+
+
 def test_a_task_that_needs_beam_gets_an_image_that_has_it(tmp_path: Path) -> None:
     beam = "name: mine\nbeam_options: [--job_endpoint=beam:8099]\n"
     own = "tasks: {validate: {image: registry.acme.dev/mine:1}}\n"

@@ -70,6 +70,7 @@ def settings(
         ("infer_ranges", bool),
         ("input_shape", list),
         ("io", str),
+        ("jit_compile", bool),
         ("jobs", int),
         ("label", str),
         ("label_type", str),
@@ -81,6 +82,7 @@ def settings(
         ("max_difference", float),
         ("max_metric_drop", float),
         ("memory_mb", int),
+        ("mixed_precision", str),
         ("models_repository", str),
         ("never_missing", list),
         ("null_values", list),
@@ -120,6 +122,7 @@ def settings(
         ("trials", int),
         ("weight_column", str),
         ("windows", dict),
+        ("workers", int),
     ],
 ):
     """Work out every parameter of a run, and check it, before anything else begins.

@@ -307,6 +307,31 @@ class Training(msgspec.Struct, frozen=True):
     ] = ""
 
 
+class DistributedTraining(Training, frozen=True):
+    """How the model is trained, the transform included."""
+
+    workers: Annotated[
+        int,
+        Meta(
+            description="Processes that share each batch: of this machine, or pods of a Job in a "
+            "cluster, which needs checkpoint_dir.",
+            ge=1,
+            le=1000,
+            examples=[2],
+        ),
+    ] = 1
+    mixed_precision: Annotated[
+        Literal["", "bfloat16", "float16"],
+        Meta(
+            description="In which numbers the network computes while it trains; empty: as "
+            "build_model says.",
+        ),
+    ] = ""
+    jit_compile: Annotated[
+        bool, Meta(description="Whether XLA compiles the training step; with one worker.")
+    ] = False
+
+
 class CandidateTraining(Training, frozen=True):
     """How the candidates are trained, the transform included."""
 
@@ -640,7 +665,7 @@ FORMS = {
         {
             "splits": SplitSettings,
             "schema": Schema,
-            "training": Training,
+            "training": DistributedTraining,
             "evaluation": Evaluation,
             "edge": ConvertedEdge,
             "delivery": DeploymentSettings,
@@ -677,7 +702,7 @@ FORMS = {
         {
             "splits": SplitSettings,
             "schema": Schema,
-            "training": Training,
+            "training": DistributedTraining,
             "evaluation": Evaluation,
             "edge": CompiledEdge,
             "delivery": DeploymentSettings,

@@ -21,6 +21,7 @@ from edgeline.components.settings.fields import (
     outputs,
 )
 from edgeline.components.settings.objects import FORMS, TUNED
+from edgeline.components.train import precision, sharing
 from edgeline.components.tune.objectives import targets_of
 from edgeline.errors import EdgelineError
 from edgeline.formats.names import check_label
@@ -89,6 +90,7 @@ def settings(
     targets = [*found["targets"], *targets_of(searched)]
     found["requirements"] = _requirements(found, kind, published, targets)
     _check_candidate(found)
+    _check_workers(found)
     declared_card.check(found["card"], "Parameter delivery.card")
     tried = candidates.parse(found["candidates"])
     candidates.check(tried, found)
@@ -150,6 +152,14 @@ def _check_candidate(found: Mapping[str, Any]) -> None:
             "Parameter delivery.candidate is given with sites, to which a candidate is not "
             "deployed: leave one out."
         )
+
+
+def _check_workers(found: Mapping[str, Any]) -> None:
+    """Refuse a training that several workers cannot share, as `train` would hours later."""
+    count = int(found["workers"])
+    precision.check(str(found["mixed_precision"]), count)
+    sharing.check(count, int(found["batch_size"]), bool(found["jit_compile"]))
+    sharing.check_place(count, str(found["checkpoint_dir"]))
 
 
 def _requirements(

@@ -31,6 +31,9 @@ def train(
     clusters: int = 16,
     require_raw: bool = False,
     class_weights: str = "",
+    workers: int = 1,
+    mixed_precision: str = "",
+    jit_compile: bool = False,
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -64,6 +67,12 @@ def train(
         class_weights: How much a row counts in the loss by its class: balanced, or weights by
             name or number, as yes=20,no=1; empty: all the same. Scores are then no
             probabilities.
+        workers: How many processes share each batch: of this machine, or pods of a Job that the
+            task creates in a cluster, where checkpoint_dir has to be in a store or of a volume that
+            they mount.
+        mixed_precision: bfloat16 or float16, in which the network computes while it trains; what
+            is exported computes in float32. Empty: as build_model says.
+        jit_compile: Whether XLA compiles the training step; with one worker.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
@@ -86,6 +95,9 @@ def train(
             patience=patience,
             optimisation=Optimisation(optimisation, sparsity, clusters),
             class_weights=class_weights,
+            workers=workers,
+            mixed_precision=mixed_precision,
+            jit_compile=jit_compile,
         ),
         model_path=model.path,
         training_report_path=training_report.path,
@@ -93,6 +105,7 @@ def train(
         label_vocabulary=label_vocabulary,
         checkpoint_dir=checkpoint_dir,
         require_raw=require_raw,
+        transformed_examples_uri=transformed_examples.uri,
     )
     record(model, facts, "parameters", "epochs")
     record_metrics(training_metrics, facts["metrics"])

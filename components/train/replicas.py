@@ -99,19 +99,17 @@ def prepared(model: keras.Model, strategy: tf.distribute.Strategy, spec: Any) ->
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return int(tf.get_static_value(replica) or 0) % _here(strategy) == 0
 
-    @plain
     def counted(batch: Any) -> None:
         if _here(strategy) == 1 or first_of_process():
             test_step(batch)
 
-    @plain
     def one_step(batch: Any) -> None:
         train_step(batch)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def train(iterator: Any, steps: tf.Tensor) -> tf.Tensor:
         for _ in tf.range(steps):
-            strategy.run(one_step, args=(next(iterator),))
+            strategy.run(plain(one_step), args=(next(iterator),))
         return plain(model._loss_tracker.result)()
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]

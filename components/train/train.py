@@ -22,12 +22,15 @@ from edgeline.components.train.fitting import Fitting, fit
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
 from edgeline.components.train.saving import FittingState
+from edgeline.components.train.spreading import check_places, spread
 from edgeline.components.train.steps import StepTimes
+from edgeline.components.train.workers import Work
 from edgeline.components.transform.saved_graph import SavedGraph, check_label, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
 from edgeline.formats.doubles import whole
 from edgeline.runtimes.metric_names import NAMES
+from edgeline.stores.destinations import in_cluster
 
 
 def train(
@@ -43,8 +46,12 @@ def train(
     checkpoint_dir: str = "",
     require_raw: bool = False,
     on_epoch: Callable[[FittingState], None] | None = None,
+    transformed_examples_uri: str = "",
 ) -> dict[str, Any]:
     """Train, export and report.
+
+    With `how.workers` above 1 the training itself is done by as many processes, here or in a
+    cluster by the pods of a Job; this process exports what they came to.
 
     Args:
         transformed_examples_path: a `transformed_examples/v1` folder.
@@ -61,7 +68,9 @@ def train(
             this process only.
         require_raw: whether a transform that LiteRT cannot have is refused, before the training;
             `convert` then refuses what only shows there.
-        on_epoch: told after each epoch; what it raises ends the training.
+        on_epoch: told after each epoch; what it raises ends the training. Not by several workers.
+        transformed_examples_uri: the address of `transformed_examples_path` in a store, where the
+            workers of a cluster read them.
 
     Returns:
         The model's metadata; `warnings` are those of `leakage`, `metrics` are those of the trained
@@ -77,6 +86,8 @@ def train(
             f"Parameter 'task' is {task!r}: choose one of {', '.join(models.TASKS)}."
         )
     class_weights.check(how.class_weights, task)
+    if how.workers > 1:
+        check_places(how.workers, checkpoint_dir, transformed_examples_uri)
     transformed = artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA)
     graph_artifact = artifacts.read(transform_graph_path, GRAPH_SCHEMA)
     labels = vocabulary(graph_artifact.path, label_vocabulary) if label_vocabulary else None
@@ -106,6 +117,21 @@ def train(
             if on_epoch:
                 on_epoch(state)
 
+        if how.workers > 1:
+            values = None if weights is None else tuple(map(float, weights.values))
+            spread(
+                Work(
+                    module,
+                    transformed_examples_uri if in_cluster() else str(transformed.path.resolve()),
+                    transformed.digest,
+                    given,
+                    how,
+                    values,
+                    checkpoint_dir or temporary,
+                    key[:32],
+                ),
+                kept,
+            )
         kept.fetch()
         network, state = fit(
             module, transformed, given, how, kept.folder, weights, after_epoch, times

@@ -256,11 +256,14 @@ def _placed(
     defaults: Json,
     given: Mapping[str, Any],
 ) -> tuple[Json, Json]:
-    from edgeline.environments.apply import BEAM_OPTIONS, apply
+    from edgeline.environments.apply import BEAM_OPTIONS, WORKERS, apply
 
     given_fields = {name for each in defaults.values() if isinstance(each, dict) for name in each}
-    if BEAM_OPTIONS in defaults.keys() | given_fields:  # said on the command line, which is nearer
+    nearer = defaults.keys() | given_fields  # said on the command line
+    if BEAM_OPTIONS in nearer:
         place = msgspec.structs.replace(place, beam_options=())
+    if WORKERS in nearer:
+        place = msgspec.structs.replace(place, workers=0)
     documents = apply(pipeline, platform, place)
     if place.is_cluster:
         check_root(documents[0])

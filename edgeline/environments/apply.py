@@ -31,7 +31,7 @@ FACTORS = {"": 1.0, "m": 1e-3} | {
     for suffix, base in (("", 1000.0), ("i", 1024.0))
     for power, unit in enumerate(("K" if suffix else "k", "M", "G", "T"), 1)
 }
-BEAM_OPTIONS = "beam_options"
+BEAM_OPTIONS, WORKERS = "beam_options", "workers"
 IN_SMALL_IMAGES = ("validate",)  # that take BEAM_OPTIONS, and whose own image does not have Beam
 GPUS = ("nvidia.com/", "amd.com/")
 FIRST = ("settings", "plan")  # what looks at a destination before anything else
@@ -84,6 +84,8 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
         pipeline["defaultPipelineRoot"] = environment.object_store.root
     if environment.caching is not None:
         set_caching(pipeline, environment.caching)
+    if environment.workers:
+        _set_default(pipeline, WORKERS, environment.workers, environment.name)
     if environment.beam_options:
         _set_default(pipeline, BEAM_OPTIONS, list(environment.beam_options), environment.name)
     return pipeline, platform

@@ -227,6 +227,8 @@ class Environment(_Part, frozen=True):
         service_account: whose identity runs have that are submitted for it; empty: the server's
             choice. KFP has it at the run and not at the task.
         workspace: KFP's own volume for each run.
+        workers: pods that share each batch of `train`, each like the task's own; 0: as the pipeline
+            says. A run then needs a `checkpoint_dir` in a store or of a volume that all mount.
         beam_options: for tasks with a parameter of that name; validate then runs in the image
             train.
         variables: environment variables of every task; nothing secret.
@@ -247,6 +249,7 @@ class Environment(_Part, frozen=True):
     service_account: Name | Literal[""] = ""
     workspace: Workspace | None = None
     caching: bool | None = None
+    workers: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     beam_options: tuple[str, ...] = ()
     variables: dict[Variable, str] = {}
     secrets: tuple[Secret, ...] = ()

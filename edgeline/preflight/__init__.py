@@ -23,6 +23,7 @@ from edgeline.preflight import (
     module,
     places,
     requirements,
+    sharing,
     targets,
     tuning,
 )
@@ -42,6 +43,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     columns.over_time,
     columns.schema,
     columns.batch,
+    sharing.workers,
     evaluation.metrics,
     evaluation.decision_goal,
     requirements.asked,

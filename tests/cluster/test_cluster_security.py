@@ -172,7 +172,10 @@ ALLOWED = {
     ("edgeline", "networking.k8s.io", "networkpolicies"): "create get patch update",
     ("edgeline", "serving.kserve.io", "inferenceservices"): "create get patch update",
     ("edgeline", "serving.kserve.io", "servingruntimes"): "create get patch update",
-    ("kubeflow", "trainer.kubeflow.org", "trainjobs"): "create delete get list watch",
+    ("kubeflow", "batch", "jobs"): "create delete get",
+    ("kubeflow", "", "services"): "create",
+    ("kubeflow", "", "pods"): "get list",
+    ("kubeflow", "", "pods/log"): "get",
 }
 
 

@@ -103,6 +103,8 @@ def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
         ({"column_types": {"Kind": "string"}}, "column_types names 'Kind', which wine.csv lacks"),
         ({"images": {"picture": [8, 8, 1]}}, "images names a column 'picture', which wine.csv"),
         ({"never_missing": ["color"]}, "never_missing lists 'color', which wine.csv lacks. Did"),
+        ({"workers": 3}, "'batch_size' is 40, which 3 workers cannot share equally: give a mult"),
+        ({"workers": 2, "jit_compile": True}, "'jit_compile' is set with 2 workers, but XLA"),
         ({"batch_size": 179}, "batch_size is 179, but the data has at most 178 rows"),
         ({"split_ratios": {"train": 1}}, "split_ratios has no eval: give that split a weight"),
         ({"data": "wine/none.csv"}, "Parameter data: wine/none.csv names no file: check the path"),

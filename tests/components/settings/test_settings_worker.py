@@ -53,12 +53,23 @@ def test_what_a_dict_leaves_out_is_the_pipeline_s_own_default() -> None:
         ({"model": {"label": "x"}}, "model is given, but a pipeline of the kind tabular has only"),
         ({"model_name": "Bad Name"}, "model_name 'Bad Name' is impossible"),
         ({"delivery": {"sites": [{"site": "cluster://edge"}]}}, "no models_repository to push"),
+        ({"training": {"workers": 3}}, "'batch_size' is 40, which 3 workers cannot share equally"),
+        ({"training": {"workers": 0}}, "training.workers: 0 is not an integer from 1 to 1000"),
     ],
 )
 def test_what_no_parameter_can_be_is_told_in_one_sentence(given: dict[str, Any], said: str) -> None:
     with pytest.raises(EdgelineError, match=said) as raised:
         worked_out(**given)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_workers_of_a_cluster_need_a_place_where_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worked_out(training={"workers": 2})["workers"] == 2
+    monkeypatch.delenv(LOCAL_RUN, raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(EdgelineError, match="'workers' is 2, and 'checkpoint_dir' is empty, which"):
+        worked_out(training={"workers": 2})
+    worked_out(training={"workers": 2, "checkpoint_dir": "s3://bucket/checkpoints"})
 
 
 def test_a_target_is_looked_for_and_gone_through_once() -> None:
