@@ -38,6 +38,8 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "ingest_memory": (HERE / "ingest_memory.py", "2.0"),
     "rows_150k": (HERE / "rows_150k.py",),
     "beam_workers": (HERE / "beam_workers.py",),
+    "input_speed": (HERE / "input_speed.py",),
+    "workers": (HERE / "workers.py",),
     "rows": (HERE / "rows.py", "--rows", "1.5e6"),
     "columns": (HERE / "columns.py", "--columns", "2000"),
     "images_224": (HERE / "images_224.py", "6000"),
