@@ -31,6 +31,7 @@ def train(
     clusters: int = 16,
     require_raw: bool = False,
     class_weights: str = "",
+    gradient_norms: bool = False,
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -64,6 +65,8 @@ def train(
         class_weights: How much a row counts in the loss by its class: balanced, or weights by
             name or number, as yes=20,no=1; empty: all the same. Scores are then no
             probabilities.
+        gradient_norms: Whether the norm of the gradients is told by step and epoch; of small
+            networks the training then takes longer.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
@@ -86,6 +89,7 @@ def train(
             patience=patience,
             optimisation=Optimisation(optimisation, sparsity, clusters),
             class_weights=class_weights,
+            gradient_norms=gradient_norms,
         ),
         model_path=model.path,
         training_report_path=training_report.path,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeline.artifacts import models
 from edgeline.artifacts.features import MISSING, Feature
-from edgeline.components.train.fitting import taken
+from edgeline.components.train.network import taken
 from edgeline.components.transform.saved_graph import SavedGraph
 from edgeline.errors import EdgelineError
 from edgeline.formats.signature_names import by_original, by_safe, told_apart

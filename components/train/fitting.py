@@ -19,6 +19,8 @@ from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset, optimising
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.dataset import RowWeights
+from edgeline.components.train.gradients import NORM, watched_gradients
+from edgeline.components.train.network import build, taken
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.train.steps import StepTimes, steps_per_call, watched
 from edgeline.components.transform.saved_graph import check_label
@@ -43,6 +45,8 @@ class Fitting:
     `optimisation` begins with the second half of the epochs. `class_weights` are as
     `edgeline.components.train.class_weights.of` takes them, and count in the loss of the training,
     not in `val_loss`. Weights of rows, where the transformed examples have them, count in both.
+    `gradient_norms` has the norm of the gradients told by step and epoch, which makes the steps of
+    small networks longer: it is an operator more for each variable.
     """
 
     label: str
@@ -55,14 +59,16 @@ class Fitting:
     patience: int = 0
     optimisation: Optimisation = field(default_factory=Optimisation)
     class_weights: str = ""
+    gradient_norms: bool = False
 
 
 @dataclass
 class FittingState:
     """How far a training has come: what a checkpoint holds beside the weights.
 
-    `history` has one list a metric, one value an epoch. `best` is the epoch (from 1)
-    with the smallest `val_loss`. `by_step` are the points of `steps.watched`.
+    `history` has one list a metric, one value an epoch, and one of the gradients' norm where that
+    is watched. `best` is the epoch (from 1) with the smallest `val_loss`. `by_step` are the points
+    of `steps.watched`.
     """
 
     epoch: int = 0
@@ -136,82 +142,30 @@ def fit(
     if state.epoch > optimised:
         model = wrap(model)
     _restore(model, features, checkpoints, state)
-    while state.epoch < epochs and not _stalled(state, how.patience):
-        if state.epoch == optimised:
-            model = wrap(model)
-        calls: list[Any] = []
-        if state.epoch >= optimised:
-            calls += optimising.callbacks(how.optimisation)
-        done = state.epoch * steps_per_epoch
-        steps = min(steps_per_epoch, how.steps - done)
-        if not optimising.is_legacy(model):
-            calls.append(watched(state.by_step, done, steps, times))
-        columns = [*features, label]
-        logs = _fit_epoch(
-            model, transformed, columns, how, state.epoch, steps, calls, weights, row_weights
-        )
-        _advance(state, logs)
-        _keep(model, state, checkpoints)
-        print(_line(state, epochs), flush=True)
-        if on_epoch:
-            on_epoch(state)
+    watching = watched_gradients(model) if how.gradient_norms else contextlib.nullcontext()
+    with watching as norms:
+        while state.epoch < epochs and not _stalled(state, how.patience):
+            if state.epoch == optimised:
+                model = wrap(model)
+            calls: list[Any] = []
+            if state.epoch >= optimised:
+                calls += optimising.callbacks(how.optimisation)
+            done = state.epoch * steps_per_epoch
+            steps = min(steps_per_epoch, how.steps - done)
+            if not optimising.is_legacy(model):
+                calls.append(watched(state.by_step, done, steps, times, norms))
+            columns = [*features, label]
+            logs = _fit_epoch(
+                model, transformed, columns, how, state.epoch, steps, calls, weights, row_weights
+            )
+            _advance(state, logs)
+            _keep(model, state, checkpoints)
+            print(_line(state, epochs), flush=True)
+            if on_epoch:
+                on_epoch(state)
     if how.patience and state.best != state.epoch:
         _load(model, _folder(checkpoints, state.best))
     return (optimising.strip(model, how.optimisation) if how.optimisation.kind else model), state
-
-
-def build(
-    module: str, columns: Sequence[Feature], hyperparameters: Mapping[str, object]
-) -> keras.Model:
-    """The user's network on some features, not yet trained.
-
-    Raises:
-        EdgelineError: `build_model` fails, or gives no compiled model.
-    """
-    import keras
-    import tensorflow as tf
-
-    specs = {
-        column.name: tf.TensorSpec([None, *column.shape], tf.dtypes.as_dtype(column.dtype))
-        for column in columns
-    }
-    build_model = user_code.function(user_code.load(module), "build_model")
-    try:
-        model = build_model(specs, dict(hyperparameters))
-    except Exception as error:
-        told = user_code.describe(error, "build_model")
-        if "cannot contain character `/`" in told:  # of Keras, about the name of an input
-            told += (
-                ": leave the name out, an input is known by its key in keras.Model({key: input})."
-            )
-        raise EdgelineError(told) from error
-    legacy = optimising.is_legacy(model)
-    compiled = getattr(model, "_is_compiled" if legacy else "compiled", False)
-    if not (legacy or isinstance(model, keras.Model)) or not compiled:
-        raise EdgelineError(
-            f"build_model gave {type(model).__name__}, not a compiled Keras 3 or tf_keras model: "
-            "call model.compile(...) and return the model."
-        )
-    return model
-
-
-def taken(network: keras.Model, features: Sequence[Feature]) -> list[Feature]:
-    """The features that a network takes: those of its named inputs, or all.
-
-    Raises:
-        EdgelineError: it has an input that is none of the features.
-    """
-    inputs = network.input if getattr(network, "inputs", None) else None
-    if not isinstance(inputs, Mapping):
-        return list(features)
-    names = [feature.name for feature in features]
-    for name in inputs:
-        if name not in names:
-            raise EdgelineError(
-                f"build_model's network has the input {name!r}, but preprocessing_fn gives "
-                f"{', '.join(names)}: name each input like the feature that it takes."
-            )
-    return [feature for feature in features if feature.name in inputs]
 
 
 def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) -> None:
@@ -323,9 +277,11 @@ def _make_variables(model: keras.Model, spec: Any) -> None:
 
 
 def _advance(state: FittingState, logs: Mapping[str, Sequence[float]]) -> None:
-    state.epoch += 1
     for name, values in logs.items():
-        state.history.setdefault(name, []).append(float(values[-1]))
+        # a checkpoint of an older version has no norms
+        before = state.history.setdefault(name, [math.nan] * state.epoch)
+        before.append(float(values[-1]))
+    state.epoch += 1
     losses = state.history["val_loss"]
     if not (math.isfinite(losses[-1]) and math.isfinite(state.history["loss"][-1])):
         raise EdgelineError(
@@ -392,5 +348,6 @@ def _folder(checkpoints: Path, epoch: int) -> Path:
 
 
 def _line(state: FittingState, epochs: int) -> str:
-    numbers = ", ".join(f"{name} {values[-1]:.4f}" for name, values in state.history.items())
+    told = {name: values[-1] for name, values in state.history.items() if name != NORM}
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in told.items())
     return f"epoch {state.epoch} of {epochs}: {numbers}"

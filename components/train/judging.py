@@ -12,7 +12,8 @@ from edgeline.artifacts.examples import read_batches
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import dataset
 from edgeline.components.train.export import named
-from edgeline.components.train.fitting import Fitting, taken
+from edgeline.components.train.fitting import Fitting
+from edgeline.components.train.network import taken
 from edgeline.runtimes import metrics
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeline.artifacts.features import Feature
 from edgeline.components.convert import known_operators, raw_form, transform_check
-from edgeline.components.train.fitting import build, taken
+from edgeline.components.train.network import build, taken
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, limits
 
