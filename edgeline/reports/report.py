@@ -109,7 +109,7 @@ def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     columns, rows = min(count, 2), -(-count // 2)
-    drawing = Figure(figsize=(4.5 * columns, height * rows), layout="constrained")
+    drawing = Figure(figsize=(9, height * rows), layout="constrained")
     found = drawing.subplots(rows, columns, squeeze=False).ravel()
     for axes in found[count:]:
         axes.set_axis_off()
