@@ -2,7 +2,7 @@
 
 Makes the table: numbers, whole numbers and words with a label that two of the columns tell, and a
 module that scales, buckets and looks up each of them. The pipeline `tabular` runs on it. Exits with
-1 where a report is larger than 5 MB, or on 2,000 columns a step takes more than 2 GB.
+1 where a report is larger than 2.5 MB, or on 2,000 columns a step takes more than 2 GB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MODULE = HERE / "columns_module.py"
 RESULTS = HERE / "results" / "columns.json"
 EDGELINE = Path(sys.executable).with_name("edgeline")
 ROWS = 2000
-MOST_REPORT = 5_000_000  # bytes
+MOST_REPORT = 2_500_000  # bytes
 MOST_MEMORY = 2e9  # bytes per step
 WORDS = np.array(["red", "green", "blue", "dark red"])
 

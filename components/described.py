@@ -4,10 +4,11 @@ type in plain words, its default and the description that stands in the docstrin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from edgeline.components import catalogue
+from edgeline.components import catalogue, measured
 from edgeline.kubeflow import handed
 
 TYPES = {
@@ -48,6 +49,7 @@ class Described:
     Attributes:
         description: the docstring without its sections, the first line first.
         image: that it runs in.
+        metrics: what each number means that its Metrics output tells.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Described:
     inputs: tuple[ComponentPort, ...]
     parameters: tuple[ComponentPort, ...]
     outputs: tuple[ComponentPort, ...]
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -81,6 +84,7 @@ def described(name: str) -> Described:
         tuple(port for port in taken if port.artifact),
         tuple(port for port in taken if not port.artifact),
         tuple(given),
+        dict(measured.METRICS.get(name, {})),
     )
 
 

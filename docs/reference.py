@@ -15,6 +15,7 @@ import click
 
 from edgeline.cli.main import cli
 from edgeline.cli.pipelines import listed
+from edgeline.components.measured import METRICS as OF_RUNS
 from edgeline.lint.lint import RULES
 from edgeline.pipelines import catalogue
 from edgeline.server.errors import HTTP_STATUS, MEANING
@@ -74,11 +75,21 @@ def pipelines() -> str:
 
 
 def metrics() -> str:
-    """What a server's `/metrics` has."""
+    """What the components of a run tell, and what a server's `/metrics` has."""
+    parts = [
+        "# Metrics",
+        "## Of a run",
+        "They stand in the table and on the page of a run, and with it in Kubeflow and MLflow. A "
+        "name in capitals stands for any.",
+    ]
+    for component, told in OF_RUNS.items():
+        named = ([f"`{name}`", about] for name, about in told.items())
+        parts += [f"### {component}", *_table(["metric", "meaning"], named)]
     rows = ([f"`{name}`", kind, about] for name, (kind, about) in METRICS.items())
     return _page(
         [
-            "# Metrics of the server",
+            *parts,
+            "## Of the server",
             "`GET /metrics`, in Prometheus' text format. Alerts and a dashboard of them are in "
             "[manifests](../../manifests/README.md#watched); events are in "
             "[monitoring](../watching.md).",

@@ -74,6 +74,11 @@ def readme(name: str) -> str:
                 ["output", "type", "holds", "description"],
                 map(_artifact, found.outputs),
             ),
+            *_section(
+                "Metrics",
+                ["metric", "meaning"],
+                ([f"`{metric}`", _cell(about)] for metric, about in found.metrics.items()),
+            ),
             *(_section(*TABLES[name]()) if name in TABLES else ()),
             *(_section(*_options()) if name == "compile" else ()),
             "## Example",

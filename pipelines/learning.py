@@ -92,7 +92,7 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         **fields(settings, "task", "steps", "batch_size", "steps_per_epoch", "patience"),
         **fields(settings, "label_vocabulary", "seed", "checkpoint_dir"),
         **fields(settings, "require_raw", "class_weights"),
-        **fields(settings, "workers", "mixed_precision", "jit_compile"),
+        **fields(settings, "workers", "mixed_precision", "jit_compile", "gradient_norms"),
         **given,
     ).set_display_name("train the model")
     model = trained.outputs["model"]

@@ -401,16 +401,6 @@ def test_a_component_is_shown_with_plain_types_and_what_each_thing_is(
     assert "model Model model/v1 A SavedModel whose serving_default takes raw features." in told
 
 
-@pytest.mark.parametrize("name", ["ingest", "settings", "notify", "publish"])
-def test_nothing_of_a_component_is_without_a_description(name: str, edgeline: Edgeline) -> None:
-    code, told = edgeline("components", name, "--json")
-    assert code == 0
-    found = json.loads(told)
-    ports = [*found["inputs"], *found["parameters"], *found["outputs"]]
-    assert ports
-    assert [port["name"] for port in ports if not port["description"]] == []
-
-
 def test_lists_are_json_for_programs(edgeline: Edgeline) -> None:
     components = {each["name"]: each for each in json.loads(edgeline("components", "--json")[1])}
     assert components["train"]["outputs"][0]["name"] == "model"

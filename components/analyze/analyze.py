@@ -212,7 +212,7 @@ def _analyze(
     def evaluated(paths: dict[str, str], asked: Any, columns: list[str]) -> Any:
         job = (rows, paths, task, asked, columns, seed, decision.goals(goal))
         if with_rows:
-            return *tfma_engine.evaluate(*job, with_rows), None
+            return tfma_engine.evaluate(*job, with_rows)
         return vectorised_engine.evaluate(parts, *job)
 
     def beside(version: str) -> Mapping[str, Any]:
@@ -368,14 +368,12 @@ def _class_names(model: Artifact, curves: Curves) -> list[str]:
 
 def _worst(
     parts: Sequence[Path],
-    rows: Sequence[WrongRow] | None,
+    rows: Sequence[WrongRow],
     model: Artifact,
     classes: Sequence[str],
     chosen: ThresholdOutcome | None,
 ) -> list[Section]:
-    """The rows that are most wrong; nothing where Beam's workers predicted, who keep no row."""
-    if rows is None:
-        return []
+    """The rows that are most wrong."""
     takes = [each["name"] for each in model.metadata.get("features", ())]
     threshold = chosen.threshold if chosen else USUAL
     return worst_rows.section(parts, rows, classes, threshold, takes)

@@ -8,12 +8,14 @@ read and write lies in a folder that they reach by its address (see `edgeline.be
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import shutil
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +26,9 @@ from edgeline.beam import slices as cut
 from edgeline.beam import spreading
 from edgeline.beam.exchange import Exchange
 from edgeline.beam.workers import Workers
-from edgeline.components.analyze import curves, exact, names, predict, slices
+from edgeline.components.analyze import curves, exact, names, predict, slices, worst_rows
 from edgeline.components.analyze.decision_goal import DecisionGoal
+from edgeline.components.analyze.worst_rows import WrongRow
 from edgeline.errors import EdgelineError
 from edgeline.stores.again import PassingError
 
@@ -46,7 +49,9 @@ def evaluate(
     seed: int,
     goals: Sequence[DecisionGoal],
     workers: Workers,
-) -> tuple[list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall]:
+) -> tuple[
+    list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall, list[WrongRow]
+]:
     """As `vectorised_engine.evaluate`, by Beam's workers.
 
     The seed makes intervals repeatable in this process only. A job that a lost worker ends is run
@@ -102,12 +107,13 @@ def evaluate(
     ]
     table = np.frombuffer(exchange.get(f"{result}/table"), np.float64)
     overall = exact.Overall.from_json(json.loads(exchange.get(f"{result}/counts")))
+    worst = [WrongRow(**each) for each in json.loads(exchange.get(f"{result}/worst"))]
     sums, cells = table[: curves.SUMS], table[curves.SUMS :]
     weighted = bool(weight_columns.keys() & {next(iter(model_paths))})
     drawn = curves.Curves(task, cells.reshape(_table_shape(task, len(cells))), sums, weighted)
     predict.check_count(drawn.rows, rows, "Prediction on Beam")
     _check_slices(found, rows)
-    return found, drawn, overall
+    return found, drawn, overall, worst
 
 
 def _files(model_paths: Mapping[str, str]) -> dict[str, str]:
@@ -132,12 +138,16 @@ def _build(
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
     exchange = workers.exchange
-    tasks = [(each.number, each.name, each.where) for each in workers.slices]
-    extracts, tables, counts = (
+    firsts = itertools.accumulate((each.rows for each in workers.slices), initial=0)
+    tasks = [
+        (each.number, each.name, each.where, first)
+        for each, first in zip(workers.slices, firsts, strict=False)
+    ]
+    extracts, tables, counts, wrong = (
         pipeline
         | "Slices" >> beam.Create(tasks)
         | "Spread" >> beam.Reshuffle()
-        | "Predict" >> beam.FlatMap(step).with_outputs("tables", "counts", main="extracts")
+        | "Predict" >> beam.FlatMap(step).with_outputs("tables", "counts", "wrong", main="extracts")
     )
     evaluator = metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
         eval_config=_known_everywhere(eval_config), random_seed_for_testing=seed
@@ -178,6 +188,16 @@ def _build(
             )
         )
     )
+    _ = (
+        wrong
+        | "MergeWrong" >> beam.CombineGlobally(worst_rows.merged, step.task).without_defaults()
+        | "WriteWrong"
+        >> beam.Map(
+            lambda rows: exchange.put(
+                f"{result}/worst", json.dumps([asdict(row) for row in rows]).encode()
+            )
+        )
+    )
 
 
 def _known_everywhere(eval_config: tfma.EvalConfig) -> tfma.EvalConfig:
@@ -191,7 +211,8 @@ def _known_everywhere(eval_config: tfma.EvalConfig) -> tfma.EvalConfig:
 
 
 class Predicting:
-    """A slice to one extract a row, and a table of curves and what is exact a batch."""
+    """A slice to one extract per row; per batch a table of curves, what is exact and the rows that
+    are furthest off."""
 
     def __init__(
         self,
@@ -208,17 +229,18 @@ class Predicting:
         self.task, self.slice_columns = task, slice_columns
         self.weight_columns = weight_columns
 
-    def __call__(self, task: tuple[int, str, str]) -> Iterator[Any]:
-        number, name, where = task
+    def __call__(self, task: tuple[int, str, str, int]) -> Iterator[Any]:
+        number, name, where, first = task
         try:
-            yield from self._predicted(name, where)
+            yield from self._predicted(name, where, first)
         except PassingError:  # of the store: the job is run again
             raise
         except EdgelineError as error:  # another worker would find the same
             kind = "ended" if isinstance(error, predict.ModelEndedError) else "refused"
             self.exchange.put(f"{kind}/{self.evaluation}/{number:06d}", str(error).encode())
 
-    def _predicted(self, name: str, where: str) -> Iterator[Any]:
+    def _predicted(self, name: str, where: str, first: int) -> Iterator[Any]:
+        """Args: first: the place in the split of the slice's first row."""
         import apache_beam as beam
 
         run = spreading.ready(self.exchange, self.evaluation, self._load)
@@ -230,6 +252,9 @@ class Predicting:
             yield beam.pvalue.TaggedOutput("tables", table)
             counted = exact.counted(self.task, found.label, found.predictions, found.weights)
             yield beam.pvalue.TaggedOutput("counts", counted)
+            wrong = worst_rows.find(self.task, found.label, found.predictions, first)
+            yield beam.pvalue.TaggedOutput("wrong", wrong)
+            first += len(batch)
             yield from _extracts(found, list(self.slice_columns))
 
     def _load(self, folder: Path) -> predict.Predict:

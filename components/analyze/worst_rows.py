@@ -6,7 +6,7 @@ are wrong, columns that hold something else than one thinks, and rows of another
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class WrongRow:
 
 
 def find(
-    task: str, label: Array, predictions: Mapping[str, npt.NDArray[np.float32]]
+    task: str, label: Array, predictions: Mapping[str, npt.NDArray[np.float32]], first: int = 0
 ) -> list[WrongRow]:
     """The rows that are furthest off, these first; of two classes `MOST` of each label.
 
@@ -60,12 +60,20 @@ def find(
         label: [rows].
         predictions: by model name, the candidate first, then the baseline: [rows] or
             [rows, classes].
+        first: the place in the split of the first of these rows.
     """
-    found: list[WrongRow] = []
+    pieces = []
     for start in range(0, len(label), PIECE):
         here = slice(start, start + PIECE)
         piece = [values[here] for values in predictions.values()]
-        found += _of_piece(task, label[here], piece, start)
+        pieces.append(_of_piece(task, label[here], piece, first + start))
+    return merged(pieces, task)
+
+
+def merged(pieces: Iterable[Sequence[WrongRow]], task: str) -> list[WrongRow]:
+    """Of what `find` gives for parts of a split, what it gives for the whole of it, in any order of
+    the parts."""
+    found = [each for piece in pieces for each in piece]
     found.sort(key=lambda each: (-each.score, each.row))
     if task != "binary_classification":
         return found[:MOST]
@@ -146,10 +154,11 @@ def section(
 
 def _largest(scores: Array) -> npt.NDArray[np.int64]:
     """Places of the largest finite values, these first; of equal ones the first rows."""
-    most = min(MOST, len(scores))
-    few = np.argpartition(-scores, most - 1)[:most] if most else np.empty(0, np.int64)
-    few = few[np.isfinite(scores[few])]
-    return np.asarray(few[np.lexsort((few, -scores[few]))])
+    places = np.flatnonzero(np.isfinite(scores))
+    if len(places) > MOST:
+        least = np.partition(scores[places], -MOST)[-MOST]
+        places = places[scores[places] >= least]  # all that are equal: a partition takes any
+    return np.asarray(places[np.lexsort((places, -scores[places]))][:MOST])
 
 
 def _wrong(each: WrongRow, threshold: float) -> bool:

@@ -88,7 +88,7 @@ def _metric(name: str, verified: Sequence[Verified]) -> Figure:
         face = colour if each.itself else "white"
         axes.plot([edge], [place], "o", markerfacecolor=face, markeredgecolor=colour, zorder=3)
         axes.annotate(
-            f"{edge:.4f}", (edge, place), (0, 8), textcoords="offset points", ha="center",
+            f"{edge:.4f}", (edge, place), (5, 7), textcoords="offset points", ha="left",
             fontsize=8,
         )  # fmt: skip
     if cloud is not None:

@@ -62,6 +62,7 @@ def settings(
         ("for_validate", dict),
         ("for_verify", dict),
         ("git_commit", str),
+        ("gradient_norms", bool),
         ("has_candidates", bool),
         ("has_sites", bool),
         ("has_targets", bool),

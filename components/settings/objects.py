@@ -284,6 +284,10 @@ class Training(msgspec.Struct, frozen=True):
             examples=["yes=20,no=1"],
         ),
     ] = ""
+    gradient_norms: Annotated[
+        bool,
+        Meta(description="Whether the norm of the gradients is told by step and by epoch."),
+    ] = False
     weight_column: Annotated[
         str,
         Meta(

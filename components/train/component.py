@@ -34,6 +34,7 @@ def train(
     workers: int = 1,
     mixed_precision: str = "",
     jit_compile: bool = False,
+    gradient_norms: bool = False,
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -73,6 +74,8 @@ def train(
         mixed_precision: bfloat16 or float16, in which the network computes while it trains; what
             is exported computes in float32. Empty: as build_model says.
         jit_compile: Whether XLA compiles the training step; with one worker.
+        gradient_norms: Whether the norm of the gradients is told by step and epoch; of small
+            networks the training then takes longer.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
@@ -98,6 +101,7 @@ def train(
             workers=workers,
             mixed_precision=mixed_precision,
             jit_compile=jit_compile,
+            gradient_norms=gradient_norms,
         ),
         model_path=model.path,
         training_report_path=training_report.path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from edgeline.components.train import (
 )
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.dataset import RowWeights, Share
+from edgeline.components.train.gradients import NORM, watched_gradients
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.train.replicas import Replicas
 from edgeline.components.train.saving import FittingState
@@ -50,6 +52,8 @@ class Fitting:
     not in `val_loss`. Weights of rows, where the transformed examples have them, count in both.
     A batch is shared by `workers` processes (see `edgeline.components.train.replicas`).
     `mixed_precision` is one of `precision.KINDS`; `jit_compile` has XLA compile the step.
+    `gradient_norms` has the norm of the gradients told by step and epoch, which makes the steps of
+    small networks longer: it is an operator more for each variable.
     """
 
     label: str
@@ -65,6 +69,7 @@ class Fitting:
     workers: int = 1
     mixed_precision: str = ""
     jit_compile: bool = False
+    gradient_norms: bool = False
 
 
 def fit(
@@ -162,29 +167,31 @@ def fit(
     saving.restore(model, features, checkpoints, state)
     if shared:
         replicas.draw_apart(shared)
-    while state.epoch < epochs and not _stalled(state, how.patience):
-        if how.workers > 1 and not shared:
-            raise EdgelineError(
-                f"The {how.workers} workers have left no checkpoint after epoch {state.epoch} of "
-                f"{epochs}: see what they printed."
-            )
-        if state.epoch == optimised:
-            model = wrap(model)
-        calls: list[Any] = []
-        if state.epoch >= optimised:
-            calls += optimising.callbacks(how.optimisation)
-        done = state.epoch * steps_per_epoch
-        steps = min(steps_per_epoch, how.steps - done)
-        if not optimising.is_legacy(model):
-            calls.append(watched(state.by_step, done, steps, times))
-        given = training(state.epoch), evaluation()
-        _advance(state, _fit_epoch(model, shared, *given, steps, calls))
-        if worker:  # the first one's checkpoint is that of all
-            continue
-        saving.keep(model, state, checkpoints)
-        print(_line(state, epochs), flush=True)
-        if on_epoch:
-            on_epoch(state)
+    watching = watched_gradients(model) if how.gradient_norms else contextlib.nullcontext()
+    with watching as norms:
+        while state.epoch < epochs and not _stalled(state, how.patience):
+            if how.workers > 1 and not shared:
+                raise EdgelineError(
+                    f"The {how.workers} workers have left no checkpoint after epoch {state.epoch} of "
+                    f"{epochs}: see what they printed."
+                )
+            if state.epoch == optimised:
+                model = wrap(model)
+            calls: list[Any] = []
+            if state.epoch >= optimised:
+                calls += optimising.callbacks(how.optimisation)
+            done = state.epoch * steps_per_epoch
+            steps = min(steps_per_epoch, how.steps - done)
+            if not optimising.is_legacy(model):
+                calls.append(watched(state.by_step, done, steps, times, norms))
+            given = training(state.epoch), evaluation()
+            _advance(state, _fit_epoch(model, shared, *given, steps, calls))
+            if worker:  # the first one's checkpoint is that of all
+                continue
+            saving.keep(model, state, checkpoints)
+            print(_line(state, epochs), flush=True)
+            if on_epoch:
+                on_epoch(state)
     if how.patience and state.best != state.epoch and not worker:
         saving.load(model, saving.of_epoch(checkpoints, state.best))
     if how.optimisation.kind:
@@ -216,7 +223,9 @@ def _check(columns: Sequence[Feature], rows: Mapping[str, int], how: Fitting) ->
             )
     how.optimisation.check(how.patience)
     precision.check(how.mixed_precision, how.workers)
-    sharing.check(how.workers, how.batch_size, how.jit_compile, how.optimisation.kind)
+    sharing.check(
+        how.workers, how.batch_size, how.jit_compile, how.optimisation.kind, how.gradient_norms
+    )
     if how.batch_size > rows[how.train_split]:
         raise EdgelineError(
             f"Parameter 'batch_size' is {how.batch_size}, but split {how.train_split!r} has only "
@@ -270,9 +279,11 @@ def _fit_epoch(
 
 
 def _advance(state: FittingState, logs: Mapping[str, Sequence[float]]) -> None:
-    state.epoch += 1
     for name, values in logs.items():
-        state.history.setdefault(name, []).append(float(values[-1]))
+        # a checkpoint of an older version has no norms
+        before = state.history.setdefault(name, [math.nan] * state.epoch)
+        before.append(float(values[-1]))
+    state.epoch += 1
     losses = state.history["val_loss"]
     if not (math.isfinite(losses[-1]) and math.isfinite(state.history["loss"][-1])):
         raise EdgelineError(
@@ -287,5 +298,6 @@ def _stalled(state: FittingState, patience: int) -> bool:
 
 
 def _line(state: FittingState, epochs: int) -> str:
-    numbers = ", ".join(f"{name} {values[-1]:.4f}" for name, values in state.history.items())
+    told = {name: values[-1] for name, values in state.history.items() if name != NORM}
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in told.items())
     return f"epoch {state.epoch} of {epochs}: {numbers}"

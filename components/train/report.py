@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+MANY_TIMES = 30  # from where on a curve of norms is drawn by its orders of magnitude
+
 
 def write_report(
     path: str | Path,
@@ -105,27 +107,36 @@ def _weighted(weights: ClassWeights | None) -> list[report.Section]:
 
 
 def _by_step(state: FittingState) -> list[report.Section]:
-    """The loss within epochs, and the learning rate where it changes."""
+    """The loss and the gradients' norm within epochs, and the learning rate where it changes."""
     if len(state.by_step) < 2:
         return []
-    from matplotlib.figure import Figure
-
-    steps, losses, rates = zip(*state.by_step, strict=True)
+    steps, losses, rates, norms = zip(*state.by_step, strict=True)
+    curves = [("loss", losses, report.BLUE)]
+    if any(map(math.isfinite, norms)):
+        curves.append(("gradient norm", norms, report.GREEN))
     changes = max(rates) > min(rates)
-    drawing = Figure(figsize=(8, 3), layout="constrained")
-    panels = drawing.subplots(1, 1 + changes, squeeze=False)[0]
-    panels[0].plot(steps, losses, color=report.BLUE, linewidth=0.8, alpha=0.45)
-    panels[0].plot(steps, _smooth(losses), color=report.BLUE, label="smoothed")
-    panels[0].set_title("loss")
-    panels[0].legend(frameon=False)
+    drawing, panels = report.panels(len(curves) + changes, 3)
+    for axes, (name, values, colour) in zip(panels, curves, strict=False):
+        axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.45)
+        axes.plot(steps, _smooth(values), color=colour, label="smoothed")
+        axes.set_title(name)
+        axes.legend(frameon=False)
+        known = list(filter(math.isfinite, values))
+        if name != "loss" and 0 < MANY_TIMES * min(known) < max(known):
+            axes.set_yscale("log")
     if changes:
-        panels[1].plot(steps, rates, color=report.ORANGE)
-        panels[1].set_title("learning rate")
+        panels[-1].plot(steps, rates, color=report.ORANGE)
+        panels[-1].set_title("learning rate")
     for axes in panels:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     note = "Of the training, each point the mean of the steps since the one before."
+    if len(curves) > 1:
+        note += (
+            " The gradient norm is the Euclidean one of all weights' gradients together, before "
+            "the optimizer clips them."
+        )
     if not changes and math.isfinite(rates[0]):
         note += f" The learning rate is {report.number(rates[0])} throughout."
     return [report.Section("Curves by step", report.figure(drawing), note)]
@@ -172,12 +183,14 @@ def _tensors(layer: keras.Layer, side: Literal["input", "output"]) -> list[tf.Te
 
 
 def _curves(state: FittingState) -> Markup:
-    from matplotlib.figure import Figure
-
-    names = [name for name in state.history if not name.startswith("val_")]
-    drawing = Figure(figsize=(4 * len(names), 3), layout="constrained")
+    names = [
+        name
+        for name, values in state.history.items()
+        if not name.startswith("val_") and any(map(math.isfinite, values))
+    ]
+    drawing, panels = report.panels(len(names), 3)
     epochs = range(1, state.epoch + 1)
-    for axes, name in zip(drawing.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    for axes, name in zip(panels, names, strict=True):
         axes.plot(epochs, state.history[name], "o-", color=report.BLUE, label="train", markersize=4)
         if validation := state.history.get(f"val_{name}"):
             axes.plot(epochs, validation, "o-", color=report.ORANGE, label="eval", markersize=4)

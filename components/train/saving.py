@@ -26,7 +26,8 @@ VARIABLES = "variables.npz"
 class FittingState:
     """How far a training has come: what a checkpoint holds beside the weights.
 
-    `history` has one list a metric, one value an epoch. `best` is the epoch (from 1)
+    `history` has one list a metric, one value an epoch, and one of the gradients' norm where that
+    is watched. `best` is the epoch (from 1)
     with the smallest `val_loss`. `by_step` are the points of `steps.watched`.
     """
 

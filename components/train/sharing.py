@@ -6,7 +6,13 @@ from edgeline.errors import EdgelineError
 from edgeline.stores.destinations import in_cluster
 
 
-def check(workers: int, batch_size: int, jit_compile: bool = False, optimisation: str = "") -> None:
+def check(
+    workers: int,
+    batch_size: int,
+    jit_compile: bool = False,
+    optimisation: str = "",
+    gradient_norms: bool = False,
+) -> None:
     """Refuse a training that workers cannot share.
 
     Raises:
@@ -23,6 +29,11 @@ def check(workers: int, batch_size: int, jit_compile: bool = False, optimisation
         raise EdgelineError(
             f"Parameter 'jit_compile' is set with {workers} workers, but XLA cannot compile a step "
             "in which they wait for each other: leave one out."
+        )
+    if gradient_norms:
+        raise EdgelineError(
+            f"Parameter 'gradient_norms' is set with {workers} workers, whose gradients are added "
+            "where nobody sees them: leave one out."
         )
     if optimisation:
         raise EdgelineError(

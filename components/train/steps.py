@@ -1,4 +1,4 @@
-"""How a training goes within its epochs: loss and learning rate by step, and the time of a step.
+"""How a training goes within its epochs: loss, learning rate and gradients, and a step's time.
 
 What is watched is what the training has at hand anyway: after each call of its graph, which makes
 up to 50 steps. A network of tf_keras is not watched, since its graph is left after every step.
@@ -6,9 +6,12 @@ up to 50 steps. A network of tf_keras is not watched, since its graph is left af
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from edgeline.components.train.gradients import NORM, GradientNorms
 
 if TYPE_CHECKING:
     import keras
@@ -38,22 +41,33 @@ class StepTimes:
 
 
 def watched(
-    points: list[list[float]], done: int, steps: int, times: StepTimes
+    points: list[list[float]],
+    done: int,
+    steps: int,
+    times: StepTimes,
+    norms: GradientNorms | None = None,
 ) -> keras.callbacks.Callback:
-    """A callback for one epoch.
+    """A callback for one epoch, which adds the mean norm of its gradients to Keras' numbers.
 
     Args:
-        points: step, mean loss of the steps since the point before, and learning rate; new ones
-            are put at the end.
+        points: step, mean loss of the steps since the point before, learning rate, and mean norm
+            of the gradients since then, NaN where it is not known; new ones are put at the end.
         done: steps of the epochs before.
         steps: of this one.
         times: what the epoch's steps took is put in.
+        norms: of the gradients.
     """
     import keras
+
+    # a checkpoint of an older version has no norms
+    points[:] = [[*point, math.nan][:4] for point in points]
 
     class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, *_: Any, **__: Any) -> None:
             self.steps, self.total, self.last = 0, 0.0, time.perf_counter()
+            self.norms = 0.0
+            if norms:
+                norms.restart()
 
         def on_train_batch_end(self, _: int, logs: Any = None) -> None:
             # the last call makes those that are left
@@ -66,19 +80,29 @@ def watched(
             total = float(logs["loss"]) * self.steps  # Keras tells the mean since the epoch began
             rate = getattr(self.model.optimizer, "learning_rate", float("nan"))
             rate = rate.numpy() if hasattr(rate, "numpy") else rate  # on several devices, too
-            points.append([done + self.steps, (total - self.total) / size, float(rate)])
-            self.total = total
+            norm = norms.mean() if norms else math.nan
+            loss = (total - self.total) / size
+            points.append([done + self.steps, loss, float(rate), norm])
+            self.total, self.norms = total, self.norms + norm * size
             if len(points) >= 2 * MOST:
                 points[:] = _halved(points)
+
+        def on_epoch_end(self, _: int, logs: Any = None) -> None:
+            if norms and logs is not None and self.steps:
+                logs.setdefault(NORM, self.norms / self.steps)  # build_model's own comes first
 
     return Watch()
 
 
 def _halved(points: list[list[float]]) -> list[list[float]]:
-    """Each two neighbours as one, the loss by their steps."""
+    """Each two neighbours as one, loss and norm by their steps."""
     found, before = [], 0.0
-    for (first, loss, _), (step, other, rate) in zip(points[::2], points[1::2], strict=False):
-        whole = (loss * (first - before) + other * (step - first)) / (step - before)
-        found.append([step, whole, rate])
+    for one, two in zip(points[::2], points[1::2], strict=False):
+        (first, *_), (step, _, rate, _) = one, two
+        loss, norm = (
+            (one[at] * (first - before) + two[at] * (step - first)) / (step - before)
+            for at in (1, 3)
+        )
+        found.append([step, loss, rate, norm])
         before = step
     return found + points[len(points) // 2 * 2 :]

@@ -15,10 +15,18 @@ from edgeline import artifacts, user_code
 from edgeline.artifacts import example_weights, examples, models
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
-from edgeline.components.train import checkpoints, class_weights, leakage, raw_features, weighing
+from edgeline.components.train import (
+    checkpoints,
+    class_weights,
+    embeddings,
+    leakage,
+    raw_features,
+    weighing,
+)
 from edgeline.components.train.building import taken
 from edgeline.components.train.export import check_names, export
 from edgeline.components.train.fitting import Fitting, fit
+from edgeline.components.train.gradients import NORM
 from edgeline.components.train.judging import judge
 from edgeline.components.train.report import write_report
 from edgeline.components.train.saving import FittingState
@@ -160,6 +168,8 @@ def train(
                 "require_raw": require_raw,
                 RANGES: graph_artifact.metadata.get(RANGES, {}),
             }
+            if vectors := embeddings.told(network):
+                draft.metadata[models.EMBEDDINGS] = vectors
             if weighed_by := transformed.metadata.get(example_weights.KEY):
                 draft.metadata[example_weights.KEY] = weighed_by
                 draft.metadata["notes"] = [weighing.note(weighed_by, network, state.history)]
@@ -192,6 +202,6 @@ def _metrics(
     told = {
         name: values[kept - 1]
         for name, values in history.items()
-        if name.removeprefix("val_") not in NAMES or not judged
+        if name != NORM and (name.removeprefix("val_") not in NAMES or not judged)
     }
     return {**told, **{f"val_{name}": value for name, value in judged.items()}}

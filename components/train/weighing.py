@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from edgeline.components.train.gradients import NORM
 from edgeline.runtimes.metric_names import NAMES
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def note(column: str, network: keras.Model, names: Iterable[str]) -> str:
     once = [
         name
         for name in told
-        if name != "loss"
+        if name not in ("loss", NORM)
         and name not in NAMES
         and name not in weighted
         and not name.startswith("weighted_")  # Keras', where a metric is compiled as both

@@ -327,6 +327,7 @@ def _train(
 ) -> None:
     given = candidate.training
     how = ("steps", "batch_size", "seed", "steps_per_epoch", "patience", "class_weights")
+    how = (*how, "gradient_norms")
     train(
         transformed_examples_path=transformed,
         transform_graph_path=graph,

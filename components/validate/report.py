@@ -16,9 +16,9 @@ from edgeline.components.validate import comparisons, kinds
 from edgeline.components.validate import statistics as stats
 from edgeline.components.validate.anomalies import ERROR, Anomaly, Measurement, ValidationFindings
 from edgeline.reports import report
-from edgeline.reports.report import BLUE, GREEN, GREY, ORANGE, Fact, Section, number
+from edgeline.reports.report import Fact, Section, number
 
-COLOURS = (BLUE, ORANGE, GREEN, GREY)
+COLOURS = 4  # of splits: `c0` and so on in the style of a report
 WIDTH, HEIGHT = 168, 44
 BINS = 24
 SHOWN_VALUES = 3
@@ -81,7 +81,7 @@ def _anomaly_table(anomalies: Sequence[Anomaly]) -> Markup:
             anomaly.split,
             anomaly.feature or "all",
             anomaly.sentence,
-            Markup('<span class="note">{}</span>').format(anomaly.kind),
+            Markup("<span class=note>{}</span>").format(anomaly.kind),
         )
         for anomaly in anomalies
     ]
@@ -96,7 +96,7 @@ def _feature_table(
     for measurement in measurements:
         distances.setdefault(measurement.feature, []).append(measurement)
     legend = Markup(" &ensp; ").join(
-        Markup('<b style="color:{}">■</b> {}').format(_colour(i), data.name)
+        Markup("<b class=c{}>■</b> {}").format(_place(i), data.name)
         for i, data in enumerate(datasets)
     )
     names = _names(datasets)
@@ -130,11 +130,11 @@ def _names(datasets: Sequence[statistics_pb2.DatasetFeatureStatistics]) -> list[
 
 def _feature(name: str, feature: statistics_pb2.FeatureNameStatistics) -> Markup:
     """Its name, its type, and what it seems to be."""
-    cell = Markup('<b>{}</b><br><span class="note">{}</span>').format(name, _type(feature))
+    cell = Markup("<b>{}</b><br><span class=note>{}</span>").format(name, _type(feature))
     if told := kinds.kind(feature):
         cell += Markup('<br><span class="badge info">{}</span>').format(told.partition(" since")[0])
         if told.partition(" since")[1]:
-            cell += Markup('<br><span class="note">{}</span>').format(told.partition(", ")[2])
+            cell += Markup("<br><span class=note>{}</span>").format(told.partition(", ")[2])
     return cell
 
 
@@ -153,7 +153,7 @@ def _missing(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) 
         facts = stats.common(feature)
         rows = facts.num_missing + facts.num_non_missing
         lines.append(_coloured(i, _share(facts.num_missing / rows if rows else 0.0)))
-    return _lines(lines)
+    return Markup("").join(lines)
 
 
 def _share(share: float) -> str:
@@ -170,7 +170,7 @@ def _moments(
         for i, feature in found
         if _counted(feature)
     ]
-    return _lines(lines) if lines else Markup("–")
+    return Markup("").join(lines) or Markup("–")
 
 
 def _zeros(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) -> Markup:
@@ -179,7 +179,7 @@ def _zeros(found: Sequence[tuple[int, statistics_pb2.FeatureNameStatistics]]) ->
         if _counted(feature):
             total = stats.listed(feature).total
             lines.append(_coloured(i, _share(feature.num_stats.num_zeros / (total or 1))))
-    return _lines(lines) if lines else Markup("–")
+    return Markup("").join(lines) or Markup("–")
 
 
 def _distinct(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
@@ -204,11 +204,11 @@ def _values(feature: statistics_pb2.FeatureNameStatistics) -> Markup:
         quarters = _quartiles(feature)
         for name, values in (("range", (numbers.min, numbers.max)), ("quartiles", quarters)):
             told = ", ".join(map(_brief, values))
-            lines.append(Markup('<span class="note">{}</span> {}').format(name, told))
+            lines.append(Markup("<span class=note>{}</span> {}").format(name, told))
     if comparisons.categorical(feature):
         top = list((comparisons.shares(feature) or {}).items())[:SHOWN_VALUES]
         lines += [
-            Markup('{} <span class="note">{}</span>').format(_short(value), f"{share:.1%}")
+            Markup("{} <span class=note>{}</span>").format(_short(value), f"{share:.1%}")
             for value, share in top
         ]
     return Markup("<br>").join(lines) if lines else Markup("–")
@@ -237,8 +237,8 @@ def _distance_cell(measurements: Sequence[Measurement]) -> Markup:
         label = f"{measured.comparison} {measured.split}"
         value = number(measured.value, 2) if measured.value >= 0.001 else "< 0.001"
         number_cell = report.badge(value, False) if high else escape(value)
-        lines.append(Markup('{} <span class="note">{}, {}</span>').format(number_cell, label, name))
-    return _lines(lines)
+        lines.append(Markup("{} <span class=note>{}, {}</span>").format(number_cell, label, name))
+    return Markup("<span class=w>{}</span>").format(Markup("<br>").join(lines))
 
 
 def _drawing(
@@ -256,29 +256,39 @@ def _drawing(
     if not labels:
         return Markup("–")
     top = max(max(row) for row in shares) or 1.0
+    first = _bars(labels, shares[0], top) if named else f'<path d="{_outline(shares[0], top)}z"/>'
+    parts = [f"<g class=a{_place(found[0][0])}>{first}</g>"]
+    for (i, _), row in zip(found[1:], shares[1:], strict=True):
+        parts.append(f'<path class=l{_place(i)} d="{_outline(row, top, HEIGHT - 1)}"/>')
+    box = f"0 -1 {WIDTH} {HEIGHT + 1}"
+    return Markup(f'<svg class=h role=img viewBox="{box}">{"".join(parts)}</svg>')
+
+
+def _bars(labels: Sequence[str], shares: Sequence[float], top: float) -> str:
+    """A bar a bin, each with what it stands for."""
     step = WIDTH / len(labels)
     gap = min(step * 0.15, 2.0)
-    bars = []
-    for bar, (label, share) in enumerate(zip(labels, shares[0], strict=True)):
+    found = []
+    for bar, (label, share) in enumerate(zip(labels, shares, strict=True)):
         tall = HEIGHT * share / top
         path = f"M{bar * step + gap / 2:.1f} {HEIGHT}v-{tall:.1f}h{step - gap:.1f}V{HEIGHT}"
-        if named:
-            path = f'<path d="{path}"><title>{escape(label)}: {share:.1%}</title></path>'
-        bars.append(path)
-    drawn = "".join(bars) if named else f'<path d="{"".join(bars)}"/>'
-    parts = [f'<g fill="{_colour(found[0][0])}" fill-opacity=".35">{drawn}</g>']
-    for (i, _), row in zip(found[1:], shares[1:], strict=True):
-        heights = [HEIGHT - (HEIGHT - 1) * share / top for share in row]
-        line = "".join(f"V{height:.1f}h{step:.1f}" for height in heights)
-        parts.append(
-            f'<path d="M0 {heights[0]:.1f}{line}" fill="none" stroke="{_colour(i)}" '
-            'stroke-width="1.4"/>'
-        )
-    base = f'<path d="M0 {HEIGHT}.5H{WIDTH}" stroke="var(--line)"/>'
-    return Markup(
-        f'<svg width="{WIDTH}" height="{HEIGHT + 1}" viewBox="0 -1 {WIDTH} {HEIGHT + 2}" '
-        f'role="img">{"".join(parts)}{base}</svg>'
-    )
+        found.append(f'<path d="{path}"><title>{escape(label)}: {share:.1%}</title></path>')
+    return "".join(found)
+
+
+def _outline(shares: Sequence[float], top: float, height: int | None = None) -> str:
+    """Steps, in whole pixels; closed they are an area, with a `height` they stay a line above 0.
+
+    Most bytes of a page of thousands of columns are these.
+    """
+    edges = [round(WIDTH * bar / len(shares)) for bar in range(len(shares) + 1)]
+    tops = [HEIGHT - round((height or HEIGHT) * share / top) for share in shares]
+    found = [f"M0 {tops[0] if height else HEIGHT}"]
+    before = tops[0] if height else HEIGHT
+    for left, right, y in zip(edges, edges[1:], tops, strict=False):
+        found.append((f"V{y}" if y != before else "") + f"h{right - left}")
+        before = y
+    return "".join(found) + ("" if height else f"V{HEIGHT}")
 
 
 def _categories(
@@ -321,16 +331,13 @@ def _has_numbers(feature: statistics_pb2.FeatureNameStatistics) -> bool:
 
 
 def _coloured(i: int, text: str) -> Markup:
-    """What is of one split, in its colour."""
-    return Markup('<span style="color:{}">{}</span>').format(_colour(i), text)
+    """A line of one split, in its colour."""
+    return Markup("<i class=c{}>{}</i>").format(_place(i), text)
 
 
-def _lines(lines: Sequence[str]) -> Markup:
-    return Markup('<span style="white-space:nowrap">{}</span>').format(Markup("<br>").join(lines))
-
-
-def _colour(i: int) -> str:
-    return report.THEME[COLOURS[i % len(COLOURS)]]
+def _place(i: int) -> int:
+    """Of a split's colour, in the page's style."""
+    return i % COLOURS
 
 
 def _short(label: str) -> str:

@@ -248,7 +248,7 @@ def _latency(latency: Latency) -> Markup:
         axes.annotate(
             f"p{percentile} {value:.3g} ms",
             (percentile, value),
-            xytext=(-4, -14 if percentile == 90 else 6),
+            xytext=(-4, -14 if percentile == 90 and value > 0.3 * latency.p99_ms else 6),
             textcoords="offset points",
             ha="right",
             fontsize=8,

@@ -29,7 +29,7 @@ OWN = (
     "seed",
 )
 # and what is that of the run for all of them
-SHARED = ("task", "checkpoint_dir", "require_raw")
+SHARED = ("task", "checkpoint_dir", "require_raw", "gradient_norms")
 
 
 @dataclass(frozen=True)

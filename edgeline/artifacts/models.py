@@ -15,7 +15,8 @@ tensors. In the SavedModel itself a name that no signature can have stands as
 Metadata: `features` (raw inputs of `serving_default`, as `Feature.to_json`), `task`
 (`binary_classification`, `multiclass_classification` or `regression`), `label`,
 `hyperparameters`, `labels` (class names or null), `transform_digest`, `require_raw` (whether an
-edge model of it must take raw features).
+edge model of it must take raw features); where the network has tables of vectors, `embeddings`
+(see `edgeline.components.train.embeddings`), places in the SavedModel's list `states`.
 
 For a binary task `prediction` is the probability of the positive class, [batch, 1]; for a
 multiclass task the probabilities, [batch, classes], and `label` the class index, int64.
@@ -65,6 +66,7 @@ PREDICT_TRANSFORMED = "predict_transformed"
 PREDICTION = "prediction"
 ORIGIN = ("source", "kind", "sha256", "revision")
 LABEL = "label"
+EMBEDDINGS = "embeddings"
 TASKS = (BINARY, "multiclass_classification", "regression")
 
 Arrays = Mapping[str, Array]

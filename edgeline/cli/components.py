@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -66,6 +67,9 @@ def _show(console: Console, found: Described) -> None:
         if ports:
             console.print()
             console.print(_table(title, ports))
+    if found.metrics:
+        console.print()
+        console.print(_metrics(found.metrics))
     console.print(f"\nIt runs in {found.image}.", soft_wrap=True, highlight=False)
 
 
@@ -82,4 +86,13 @@ def _table(title: str, ports: tuple[ComponentPort, ...]) -> object:
         default = "required" if port.required else shown(port.default)
         third = default if parameters else port.holds
         table.add_row(port.name, port.type, escape(third), escape(port.description))
+    return table
+
+
+def _metrics(metrics: Mapping[str, str]) -> object:
+    from rich.table import Column, Table
+
+    table = Table(Column("metric", no_wrap=True), "", box=None, header_style="bold")
+    for name, about in metrics.items():
+        table.add_row(name, about)
     return table

@@ -201,7 +201,8 @@ def promote(
     signing: tuple[str, ...],
     labels: tuple[str, ...],
 ) -> None:
-    """Make CANDIDATE the newest version of the bundle NAME: devices serve it at their next poll."""
+    """Make CANDIDATE of REPOSITORY the newest version of the bundle NAME: devices serve it at their
+    next poll."""
     from edgeline.repository import actions
 
     made, outcome = actions.promote(repository, name, candidate, signing, labels)
@@ -218,7 +219,8 @@ def promote(
 def withdraw(
     told: Told, repository: str, name: str, version: int, signing: tuple[str, ...]
 ) -> None:
-    """Withdraw VERSION of the bundle NAME: devices return to the newest remaining version."""
+    """Withdraw VERSION of the bundle NAME from REPOSITORY: devices return to the newest remaining
+    version."""
     from edgeline.repository import actions
 
     moved, outcome = actions.withdraw(repository, name, version, signing)
@@ -238,7 +240,8 @@ def withdraw(
 @_signing
 @telling
 def prune(told: Told, repository: str, keep: int, signing: tuple[str, ...]) -> None:
-    """Unlist old versions: devices see only the newest ones and those with a label."""
+    """Unlist old versions of REPOSITORY: devices see only the newest ones and those with a
+    label."""
     from edgeline.repository import actions
 
     taken, outcome = actions.prune(repository, keep, signing)
@@ -252,7 +255,8 @@ def prune(told: Told, repository: str, keep: int, signing: tuple[str, ...]) -> N
 @_signing
 @telling
 def sign(told: Told, repository: str, signing: tuple[str, ...]) -> None:
-    """Sign pending metadata, and renew what expires soon; run it by hand or from cron."""
+    """Sign pending metadata of REPOSITORY, and renew what expires soon; run it by hand or from
+    cron."""
     from edgeline.repository import actions
 
     signed, outcome = actions.sign(repository, signing)
@@ -269,7 +273,8 @@ def sign(told: Told, repository: str, signing: tuple[str, ...]) -> None:
 @click.option("--threshold", type=click.IntRange(1), help="How many keys must sign.")
 @telling
 def rotate_keys(told: Told, repository: str, role: str, **options: Any) -> None:
-    """Change the keys of ROLE: creates the next root, which devices follow automatically."""
+    """Change the keys of ROLE in REPOSITORY: creates the next root, which devices follow
+    automatically."""
     from edgeline.repository import actions
 
     _say(told, f"The keys of {role} are changed", actions.rotate_keys(repository, role, **options))
@@ -279,7 +284,7 @@ def rotate_keys(told: Told, repository: str, role: str, **options: Any) -> None:
 @click.argument("repository")
 @as_json
 def status(repository: str, as_json: bool) -> None:
-    """Show roles, versions, expiry, thresholds, keys and missing signatures."""
+    """Show roles, versions, expiry, thresholds, keys and missing signatures of REPOSITORY."""
     from edgeline.repository import status as statuses
 
     statuses.show(repository, as_json)

@@ -310,18 +310,25 @@ def track(
     metavar="FOLDER",
     help="The folder to write to.",
 )
+@click.option(
+    "--projector",
+    is_flag=True,
+    help="Write the vectors of Embedding layers, too, with the words of their rows.",
+)
 @root_of_runs
 @telling
-def tensorboard(told: Told, names: tuple[str, ...], output: str, root: str) -> None:
+def tensorboard(
+    told: Told, names: tuple[str, ...], output: str, projector: bool, root: str
+) -> None:
     """Write the trainings of the RUNs, by default the latest, as logs that TensorBoard reads.
 
-    Losses and metrics by epoch, of training and evaluation, and the loss and the learning rate by
-    step: `tensorboard --logdir FOLDER` draws the runs beside each other.
+    Losses, metrics and the gradients' norm by epoch, and loss, learning rate and norm by step:
+    `tensorboard --logdir FOLDER` draws the runs beside each other.
     """
     from edgeline.local import tensorboard as logs
 
     found = [_named(root, name) for name in names or (LATEST,)]
-    files = logs.write(found, Path(output))
+    files = logs.write(found, Path(output), projector)
     told("\n".join(map(str, files)), files=[str(file) for file in files])
 
 

@@ -74,14 +74,9 @@ def _sections(compared: RunComparison) -> Iterable[report.Section]:
 
 def _curves(compared: RunComparison) -> Markup:
     """Each number of the trainings in a picture, with a line for each run."""
-    from matplotlib.figure import Figure
-
-    count = len(compared.curves)
-    drawing = Figure(figsize=(4 * count, 3.4), layout="constrained")
+    drawing, panels = report.panels(len(compared.curves), 3.4)
     colours = (report.BLUE, report.ORANGE, report.GREEN, report.RED, report.GREY)
-    for axes, curve in zip(
-        drawing.subplots(1, count, squeeze=False)[0], compared.curves, strict=True
-    ):
+    for axes, curve in zip(panels, compared.curves, strict=True):
         for number, values in enumerate(curve.values):
             if values:
                 axes.plot(

@@ -34,7 +34,8 @@ def draw(results: Mapping[str, TaskResult]) -> Markup:
     )
     nodes = Markup("").join(_node(places[name], name, result) for name, result in results.items())
     return Markup(
-        '<div class="figure"><svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" '
+        '<div class="figure graph">'
+        '<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" '
         'viewBox="-1 -1 {w} {h}" style="min-width:{least}px" '
         'font-family="system-ui, sans-serif" font-size="13">'
         "{e}{n}</svg></div>"

@@ -10,39 +10,69 @@ import calendar
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
+from edgeline.local import embeddings
 from edgeline.local.comparison import OF_EPOCHS
 from edgeline.local.runs import KeptRun
 
-OF_STEPS = "steps.json"  # of train, in the folder of its model: step, loss, learning rate
+OF_STEPS = "steps.json"  # of train, in the folder of its model: points of `steps.watched`
+_OF_STEP = ("step_loss", "learning_rate", "step_gradient_norm")
 TRAIN, EVAL = "train", "eval"  # as folders, so that TensorBoard draws both into one figure
 _VALIDATION = "val_"
 _EPOCHS = Mapping[str, tuple[float, ...]]
 _STEPS = tuple[tuple[float | None, ...], ...]
 
 
-def write(runs: Sequence[KeptRun], folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class _Training:
+    """The model of a training, where its logs go, and when its run began (s since 1970)."""
+
+    model: Path
+    folder: Path
+    began: int
+
+
+def write(runs: Sequence[KeptRun], folder: Path, projector: bool = False) -> list[Path]:
     """Write the logs of some runs, a folder for each training.
 
+    Args:
+        projector: whether the vectors of Embedding layers are written, too, which needs
+            TensorFlow (see `edgeline.local.embeddings`).
+
     Returns:
-        The files: `RUN[/TASK]/train/events.out.tfevents.…` and the same of `eval`.
+        The files: `RUN[/TASK]/train/events.out.tfevents.…` and the same of `eval`, and what the
+        projector reads beside the former.
 
     Raises:
-        EdgelineError: none of the runs has trained.
+        EdgelineError: none of the runs has trained, or none a network with an Embedding layer.
     """
-    found = [path for run in runs for path in _of_run(run, folder)]
-    if not found:
-        names = ", ".join(run.name for run in runs) or "that are there"
+    trainings = [training for run in runs for training in _of_run(run, folder)]
+    names = ", ".join(run.name for run in runs) or "that are there"
+    if not trainings:
         raise EdgelineError(f"No task of the runs {names} has trained a model: name others.")
+    with_vectors = [each for each in trainings if projector and embeddings.told(each.model)]
+    if projector and not with_vectors:
+        raise EdgelineError(
+            f"No model of the runs {names} has an Embedding layer, or says so (those of older "
+            "versions do not): name others, or leave --projector out."
+        )
+    found = []
+    for each in trainings:
+        for side, events in _events(each.model, float(each.began)).items():
+            if events:
+                found.append(_file(each.folder / side, each.began, events))
+        if each in with_vectors:
+            found += embeddings.write(each.model, each.folder / TRAIN)
     return found
 
 
-def _of_run(run: KeptRun, folder: Path) -> Iterator[Path]:
+def _of_run(run: KeptRun, folder: Path) -> Iterator[_Training]:
     models = {
         task: Path(str(artifact["uri"]))
         for task, each in run.result.tasks.items()
@@ -53,9 +83,7 @@ def _of_run(run: KeptRun, folder: Path) -> Iterator[Path]:
     began = calendar.timegm(time.strptime(run.record["started"][:19], "%Y-%m-%dT%H:%M:%S"))
     for task, path in trained.items():
         place = folder / run.name if len(trained) == 1 else folder / run.name / task
-        for side, events in _events(path, float(began)).items():
-            if events:
-                yield _file(place / side, began, events)
+        yield _Training(path, place, began)
 
 
 def _events(model: Path, began: float) -> dict[str, list[bytes]]:
@@ -67,10 +95,10 @@ def _events(model: Path, began: float) -> dict[str, list[bytes]]:
         tag = f"epoch_{name.removeprefix(_VALIDATION)}"
         found[side] += [_scalar(began, number, tag, value) for number, value in enumerate(values)]
     file = model / OF_STEPS
-    for step, loss, rate in (
+    for step, *values in (
         typed.convert(typed.read(file), _STEPS, str(file)) if file.is_file() else ()
     ):
-        for tag, value in (("step_loss", loss), ("learning_rate", rate)):
+        for tag, value in zip(_OF_STEP, values, strict=False):  # older versions have no norm
             if step is not None and value is not None:
                 found[TRAIN].append(_scalar(began, int(step), tag, value))
     return found

@@ -17,6 +17,16 @@ function amount(text) {
   return found ? Number(found[1].replace(/,/g, "").replace("−", "-")) * (UNITS[found[2]] || 1) : NaN;
 }
 
+/* What a cell says first: one of several lines, as of each split, is sorted by the first. */
+function first(cell) {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode.data.trim();
+    if (text) return text;
+  }
+  return "";
+}
+
 /* Of a table in parts, what a search has found is seen, wherever it was sorted to. */
 function unfold(box) {
   const searched = box.classList.contains("searched");
@@ -34,7 +44,8 @@ function sort(box, tables, column, heads, head) {
   const sizes = tables.map(table => table.tBodies[0].rows.length);
   const keyed = tables.flatMap(table => [...table.tBodies[0].rows]).map(row => {
     const text = row.cells[column] ? row.cells[column].textContent.trim() : "";
-    return { row, text, none: text === "–" || text === "", value: amount(text) };
+    const value = amount(text ? first(row.cells[column]) : "");
+    return { row, text, none: text === "–" || text === "", value };
   });
   const numbers = keyed.every(each => each.none || !Number.isNaN(each.value));
   const order = (a, b) => numbers ? a.value - b.value : a.text.localeCompare(b.text, "en", { numeric: true });

@@ -21,6 +21,7 @@ from edgeline.reports.document import HERE, document, fill
 from edgeline.reports.document import text as file_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LEAST = 0.6  # smaller, the words of a figure cannot be read
@@ -97,6 +98,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
             part = f"<details><summary>{span}</summary>{part}</details>"
         parts.append(part)
     return Markup(f'<div class="rows">{"".join(parts)}</div>')
+
+
+def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A matplotlib figure of some panels, two beside each other, which a phone has room for.
+
+    Args:
+        height: of a row of panels, in inches.
+    """
+    from matplotlib.figure import Figure
+
+    columns, rows = min(count, 2), -(-count // 2)
+    drawing = Figure(figsize=(9, height * rows), layout="constrained")
+    found = drawing.subplots(rows, columns, squeeze=False).ravel()
+    for axes in found[count:]:
+        axes.set_axis_off()
+    return drawing, list(found[:count])
 
 
 def figure(drawing: Figure) -> Markup:

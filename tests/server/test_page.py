@@ -20,6 +20,7 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import ranges
 from edgeline.server.metrics import BUCKETS
+from edgeline.server.models import loading
 from edgeline.server.watching.recent import percentile
 
 pytestmark = pytest.mark.slow
@@ -101,6 +102,13 @@ def test_a_recorded_row_can_be_tried(start, tmp_path):
     shown = browse(server, tmp_path / "profile")
     assert '<option value="m">m</option>' in shown
     assert server.ask("GET", "/example/other")[0] == 404
+
+
+def test_a_missing_value_of_a_recorded_row_is_null_for_those_who_try_it(tmp_path):
+    """The number that stands for it is not one of JavaScript's: the page would send another."""
+    file = tmp_path / "vectors.json"
+    file.write_text('{"inputs": {"count": [[-9223372036854775808]], "amount": [[null]]}}')
+    assert loading._example(file) == {"count": None, "amount": None}
 
 
 def test_a_model_without_recorded_rows_has_none_to_try(start, tmp_path):

@@ -19,6 +19,7 @@ from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import ranges, reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
+from edgeline.artifacts.features import MISSING_INT
 from edgeline.artifacts.folder import is_of
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import BY_NAME, Array
@@ -248,9 +249,15 @@ def _example(file: Path) -> Mapping[str, object] | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return {
-        name: row[0] if isinstance(row, list) and len(row) == 1 else row
+        name: _sent(row[0]) if isinstance(row, list) and len(row) == 1 else row
         for name, row in rows.items()
     }
+
+
+def _sent(value: object) -> object:
+    """A value as a client sends it: the agreed number of a missing one is beyond what JavaScript
+    can hold."""
+    return None if value == MISSING_INT else value
 
 
 def verify(path: Path, digest: str) -> None:

@@ -369,6 +369,14 @@ def test_a_goal_chooses_the_threshold_and_report_and_table_tell_it(
     assert [each["goal"] for each in proposed] == ["", "recall>=0.9", "f1", "precision>=0.9"]
     page = (tmp_path / "r.html").read_text()
     assert "Decision threshold" in page and "<b>recall&gt;=0.9</b>, used" in page
+    if beam_options:  # workers, each of which has seen some slices, find the same rows
+        evaluate(decision_goal="recall>=0.9", confidence_intervals=False)
+        assert most_wrong(page) == most_wrong((tmp_path / "r.html").read_text())
+        assert most_wrong(page).count("<tr>") == 1 + 16
+
+
+def most_wrong(page: str) -> str:
+    return page[page.index("<h2>Most confident errors") :].partition("</section>")[0]
 
 
 def test_without_a_goal_the_threshold_stays_and_others_are_proposed(evaluate, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -34,6 +35,26 @@ def test_several_classes_have_errors_by_the_probability_of_what_was_said():
 def test_numbers_have_the_largest_distances():
     found = _rows("regression", [1, 2, 3], [1, -8, 4.5])
     assert [(each.row, each.score) for each in found] == [(1, 10), (2, 1.5), (0, 0)]
+
+
+@pytest.mark.parametrize("task", ["binary_classification", "regression"])
+def test_parts_of_a_split_give_the_rows_of_the_whole_also_where_many_are_equal(task):
+    """As Beam's workers find them: in slices, in any order."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 2, 5000).astype(np.float32)
+    scores = {"candidate": random.integers(0, 4, 5000).astype(np.float32) / 4}
+    whole = worst_rows.find(task, label, scores)
+    bounds = [0, 7, 1000, 1003, 4000, 5000]
+    parts = [
+        worst_rows.find(task, label[a:b], {"candidate": scores["candidate"][a:b]}, a)
+        for a, b in itertools.pairwise(bounds)
+    ]
+    assert worst_rows.merged(parts[::-1], task) == whole
+    together = [worst_rows.merged(parts[3:], task), *parts[:3]]
+    assert worst_rows.merged(together, task) == whole
+    for side in (0, 1):  # equally wrong, so the first rows
+        rows = [each.row for each in whole if each.label == side and each.score == whole[0].score]
+        assert rows == sorted(rows)
 
 
 def test_only_errors_at_the_threshold_that_decides_are_shown(tmp_path):

@@ -329,17 +329,18 @@ def test_the_loss_is_known_by_step_and_its_mean_is_the_epoch_s(run):
     """Of 14 steps in epochs of 7, of which the first call of the graph makes five."""
     _, state = run(batch_size=20, steps=14, steps_per_epoch=7)
     assert [step for step, *_ in state.by_step] == [5, 7, 12, 14]
-    losses = [loss for _, loss, _ in state.by_step]
+    losses = [loss for _, loss, *_ in state.by_step]
     pairs = zip(losses[::2], losses[1::2], strict=True)
     means = [(5 * first + 2 * second) / 7 for first, second in pairs]
     assert means == pytest.approx(state.history["loss"], rel=1e-4)
-    assert [rate for *_, rate in state.by_step] == pytest.approx([0.01] * 4)
+    assert [rate for _, _, rate, _ in state.by_step] == pytest.approx([0.01] * 4)
 
 
 def test_many_steps_become_few_points_of_the_same_mean():
     from edgeline.components.train import steps
 
-    points = [[place + 1.0, float(place % 7), 0.1] for place in range(2 * steps.MOST)]
+    points = [[place + 1.0, float(place % 7), 0.1, place % 5] for place in range(2 * steps.MOST)]
     found = steps._halved(points)
     assert len(found) == steps.MOST and found[-1][0] == 2 * steps.MOST
-    assert sum(2 * loss for _, loss, _ in found) == pytest.approx(sum(p[1] for p in points))
+    for column in (1, 3):
+        assert sum(2 * each[column] for each in found) == sum(each[column] for each in points)

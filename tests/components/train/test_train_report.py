@@ -58,9 +58,11 @@ def test_the_loss_by_step_is_drawn_and_the_learning_rate_where_it_changes(tmp_pa
     state = FittingState(epoch=1, history={"loss": [1.0]})
     pages = []
     for last in (0.01, 0.001):
-        state.by_step = [[10, 0.7, 0.01], [20, 0.5, 0.01], [30, 0.4, last]]
+        norm = float("nan") if last == 0.01 else 2.0
+        state.by_step = [[10, 0.7, 0.01, norm], [20, 0.5, 0.01, norm], [30, 0.4, last, norm]]
         write_report(tmp_path / "r", network, state, METADATA, Fitting("y", 1), None, 0.0021)
         pages.append((tmp_path / "r").read_text())
     assert "<b>2.1 ms</b><span>time per step, median</span>" in pages[0]
     assert "The learning rate is 0.01 throughout." in pages[0]
     assert ">learning rate<" in pages[1] and ">learning rate<" not in pages[0]
+    assert ">gradient norm<" in pages[1] and ">gradient norm<" not in pages[0]
