@@ -15,9 +15,9 @@ EXTRA_OF = {
     "ethosu": "ethos-u",
     "keras": "train",
     "mlflow": "mlflow",
-    "securesystemslib": "serve",
+    "securesystemslib": "serve-updates",
     "simdjson": "serve",
-    "tuf": "serve",
+    "tuf": "serve-updates",
     "tvm": "tvm",
 }
 # of Python's own, and on Windows not there
