@@ -27,6 +27,7 @@ OnOutside = Callable[
 _MOST_INT = 2**63 - 1
 _AT_ONCE = 1 << 16  # numbers that are compared together: few enough to stay in a processor's cache
 _SIZES = 8  # numbers of rows for which memory is kept
+_MANY = 512  # texts from which a set of them is made first: most are one and the same object
 _NAMED = 3  # rows of a feature that a refusal names
 _SHOWN = 60  # characters of a value
 
@@ -113,7 +114,8 @@ class RangeCheck:
         """
         beyond = self._beyond_in_numbers(arrays)
         for name, allowed in self._texts.items():
-            if not allowed.issuperset(arrays[name].ravel().tolist()):
+            values = arrays[name].ravel().tolist()
+            if not allowed.issuperset(values if len(values) < _MANY else set(values)):
                 beyond.append(name)
         return self._rows(beyond, arrays) if beyond else NOTHING
 
