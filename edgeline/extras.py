@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from importlib import metadata
 
 REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+).*\bextra == ["']([^"']+)["']""")
 # Of all else setup.cfg says it: the first extra that lists the package. Here is what is imported
@@ -15,9 +14,9 @@ EXTRA_OF = {
     "ethosu": "ethos-u",
     "keras": "train",
     "mlflow": "mlflow",
-    "securesystemslib": "serve",
+    "securesystemslib": "serve-updates",
     "simdjson": "serve",
-    "tuf": "serve",
+    "tuf": "serve-updates",
     "tvm": "tvm",
 }
 # of Python's own, and on Windows not there
@@ -42,6 +41,8 @@ def install_hint(error: ModuleNotFoundError) -> str:
 @functools.cache
 def _listed() -> dict[str, str]:
     """Packages by their names on an index, each with the first extra in setup.cfg's order."""
+    from importlib import metadata  # 3 MB that a server does without
+
     try:
         lines = metadata.requires("edgeline") or []
     except metadata.PackageNotFoundError:  # sources that are not installed

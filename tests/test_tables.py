@@ -84,7 +84,7 @@ def test_packages_are_found_in_the_extra_that_lists_them():
     assert (extra_of("tflite_micro"), extra_of("ethosu")) == ("tflite-micro", "ethos-u")
     assert (extra_of("onnxsim"), extra_of("onnxruntime_qnn")) == ("onnx", "qualcomm")
     assert (extra_of("kfp"), extra_of("tensorflow"), extra_of("tuf")) == (
-        *("pipelines", "train", "serve"),
+        *("pipelines", "train", "serve-updates"),
     )
     assert extra_of("nowhere_to_be_found") == "all"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,8 @@ def is_here(version: str) -> bool:
 def _version(package: str) -> str:
     if find_spec(package) is None:
         return "(not installed)"
+    from importlib import metadata  # 3 MB that a server with LiteRT alone does without
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # another distribution brings it, such as a GPU's

@@ -2,7 +2,8 @@
 
 A thread of the program runs what the server runs beside its requests: it looks for updates, checks
 their signatures, tries each version in a process of its own and swaps it between two calls, with
-rollouts and the return to the last good version. So a program is in need of `edgeline[serve]`.
+rollouts and the return to the last good version. So a program is in need of `edgeline[serve]`,
+and where updates are signed of `edgeline[serve-updates]`.
 """
 
 from __future__ import annotations

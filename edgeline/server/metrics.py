@@ -75,6 +75,8 @@ METRICS = {
     "process_resident_memory_bytes": ("gauge", "Resident memory of this process."),
     "process_start_time_seconds": ("gauge", "When this process started."),
 }
+# each from 0: Prometheus sees no increase in a counter that begins with its first event
+_LOADS = ("dropped", "failed", "ok")
 _OF_HISTOGRAM = ("_bucket", "_sum", "_count")
 VERSIONS = 32  # of a model that are remembered
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -173,8 +175,10 @@ class Metrics:
             yield f'edgeline_queue_length{{model="{name}",version="{version}"}} {waiting}'
         for name, version, _ in serving:
             yield f'edgeline_model_ready{{model="{name}",version="{version}"}} 1'
-        for (name, result), count in sorted(self.loads.items()):
-            yield f'edgeline_model_loads_total{{model="{name}",result="{result}"}} {count}'
+        for name in sorted({name for name, _ in self.loads}):
+            for result in _LOADS:
+                count = self.loads[name, result]
+                yield f'edgeline_model_loads_total{{model="{name}",result="{result}"}} {count}'
         for status, count in sorted(self.statuses.items()):
             yield f'edgeline_http_responses_total{{status="{status}"}} {count}'
         yield f"edgeline_connections {self.connections}"

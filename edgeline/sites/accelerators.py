@@ -93,12 +93,22 @@ def check(name: str, form_has_nodes: bool, own_server: bool) -> None:
         )
 
 
-def check_target(name: str, target: str) -> None:
-    """Refuse a bundle that the accelerator does not run.
+def check_target(name: str, target: str, own_server: bool) -> None:
+    """Refuse a bundle that is not for the accelerator.
+
+    Args:
+        own_server: whether an image was named for the server, which may find an Edge TPU otherwise.
 
     Raises:
-        UsageError: an Edge TPU is to run what was made for another target.
+        UsageError: an Edge TPU is to run what was made for another target, or the site has none
+            for a bundle that was made for one.
     """
+    if target == EDGE_TPU and name not in CORAL and not own_server:
+        raise UsageError(
+            "The bundle is made for an Edge TPU, and this site's server is given none, so that the "
+            f"CPU would run it: give as accelerator {' or '.join(CORAL)}, or deploy the bundle of "
+            "the target litert."
+        )
     if name in CORAL and target != EDGE_TPU:
         raise UsageError(
             f"The bundle is made for {target}, and an Edge TPU runs what was compiled for it "

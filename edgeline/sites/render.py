@@ -82,7 +82,7 @@ def render(
         raise UsageError(f"Name {name!r}: use at most 63 of a-z, 0-9 and -, a letter first.")
     names.check_namespace(namespace)
     model = f"{repository}/{manifest.name}@{image.digest}"
-    accelerators.check_target(settings.accelerator, manifest.target)
+    accelerators.check_target(settings.accelerator, manifest.target, bool(settings.server))
     server = settings.server or _server(settings.accelerator)
     address = address or (bundle if "://" in bundle else "")
     keeps = manifest.windows is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import certificates as made_certificates
 import pytest
 from publishing import PASSPHRASE, Publisher, Web, model
 from receiving import Receiver
@@ -56,6 +57,12 @@ def server(store: Path) -> Iterator[Running]:
     code, log = running.stop()
     assert code == 0
     assert "Traceback" not in log, log
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `certificates.make`; skips without OpenSSL."""
+    return made_certificates.make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -19,10 +19,6 @@ from edgeline.server.health_check import is_ready
 
 pytestmark = pytest.mark.slow
 
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="NO OPENSSL on this machine: certificates not made"
-)
-
 
 @pytest.fixture
 def model(tmp_path):
@@ -99,28 +95,6 @@ def test_a_broken_token_file_is_named(model, tmp_path, text):
     assert "Traceback" not in ended.stderr
 
 
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A CA, and a server's and a client's certificate that it signed."""
-    folder = tmp_path_factory.mktemp("certificates")
-    ca = ["-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    key, cert = str(folder / "ca.key"), str(folder / "ca.pem")
-    openssl("req", *ca, "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=test")
-    for name in ("server", "client"):
-        own, request = str(folder / f"{name}.key"), str(folder / f"{name}.csr")
-        extension = folder / f"{name}.ext"
-        extension.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-        openssl("req", "-nodes", *ca[2:], "-keyout", own, "-out", request, "-subj", f"/CN={name}")
-        signing = ["-req", "-in", request, "-CA", cert, "-CAkey", key, "-CAcreateserial"]
-        out = str(folder / f"{name}.pem")
-        openssl("x509", *signing, "-out", out, "-days", "2", "-extfile", str(extension))
-    return folder
-
-
 def https(server, path: str, context: ssl.SSLContext) -> int:
     url = f"https://127.0.0.1:{server.http}{path}"
     try:
@@ -130,7 +104,6 @@ def https(server, path: str, context: ssl.SSLContext) -> int:
         return error.code
 
 
-@needs_openssl
 def test_tls_and_client_certificates(start, model, certificates, tokens):
     files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
     server = start(model, *files)
@@ -144,7 +117,6 @@ def test_tls_and_client_certificates(start, model, certificates, tokens):
     assert https(mutual, "/v2/models/m", trusting) == 200  # the certificate allows predict
 
 
-@needs_openssl
 def test_grpc_over_tls(start, model, certificates):
     grpc = pytest.importorskip("grpc")
     files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
@@ -156,7 +128,6 @@ def test_grpc_over_tls(start, model, certificates):
             assert live(b"", timeout=20) == b"\x08\x01"
 
 
-@needs_openssl
 def test_rest_over_tls_for_clients_that_offer_http2(start, model, certificates):
     """Browsers, curl, Go, Prometheus and httpx offer both, and get HTTP/2 for REST, too."""
     files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
@@ -175,7 +146,6 @@ def test_rest_over_tls_for_clients_that_offer_http2(start, model, certificates):
             assert connection.selected_alpn_protocol() == chosen
 
 
-@needs_openssl
 @pytest.mark.skipif(shutil.which("curl") is None, reason="NO CURL on this machine")
 @pytest.mark.parametrize("how", ["--http1.1", "--http2", "--http2-prior-knowledge"])
 def test_curl_over_tls_and_without(start, model, certificates, how):
@@ -197,7 +167,6 @@ def test_curl_over_tls_and_without(start, model, certificates, how):
             assert said.stdout.endswith(" by HTTP/2" if by_http2 else " by HTTP/1.1")
 
 
-@needs_openssl
 def test_the_images_health_check_asks_by_tls_too(start, model, certificates):
     files = [f"--certificate={certificates}/server.pem", f"--key={certificates}/server.key"]
     both = [*files, f"--client-ca={certificates}/ca.pem"]
@@ -211,7 +180,6 @@ def test_the_images_health_check_asks_by_tls_too(start, model, certificates):
     assert is_ready(server.http) == (server.ask("GET", "/v2/health/ready")[0] == 200)
 
 
-@needs_openssl
 def test_a_browser_asks_over_http2(start, model, certificates, tmp_path):
     chromium = shutil.which("chromium")
     if chromium is None:

@@ -1,11 +1,14 @@
-"""Header blocks mean what hpack says they mean, whatever was remembered before."""
+"""Header blocks mean what hpack says they mean, whatever was remembered before; the Date."""
 
 from __future__ import annotations
 
 import random
+import time
+from email.utils import formatdate
 
 import pytest
 
+from edgeline.server.http import server
 from edgeline.server.http.frames import BrokenError
 from edgeline.server.http.headers import Headers
 
@@ -38,3 +41,10 @@ def test_a_block_that_cannot_be_read_is_refused_and_not_remembered():
     for _ in range(2):
         with pytest.raises(BrokenError, match="cannot be read"):
             ours.decode(b"\xff\xff\xff\xff\x0f")
+
+
+def test_a_date_is_as_the_standard_library_writes_it(monkeypatch):
+    rng = random.Random(0)
+    for moment in (0, 951782400, 4102444799, *(rng.randrange(1 << 32) for _ in range(1000))):
+        monkeypatch.setattr(server, "gmtime", lambda at=moment: time.gmtime(at))
+        assert server.date_now().decode() == formatdate(moment, usegmt=True)

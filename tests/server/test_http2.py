@@ -130,6 +130,27 @@ def test_a_malformed_request_ends_its_stream_alone(more):
     assert set(answered(said)) == {3}
 
 
+@pytest.mark.parametrize("value", ["a b", "user@a", "a/b", "a:b", "[::1", "ü", "a, b"])
+@pytest.mark.parametrize("name", [":authority", "host"])
+def test_an_authority_that_is_not_a_host_is_refused_in_words_as_http1_does(name, value):
+    pairs = [(":method", "POST"), (":scheme", "http"), (":path", "/b"), (name, value)]
+    grpc = [*pairs, ("content-type", "application/grpc"), ("te", "trailers")]
+    asked = [
+        frame(HEADERS, flags, stream, hpack.Encoder().encode(of_stream))
+        for stream, (flags, of_stream) in {1: (BOTH, pairs), 3: (END_HEADERS, pairs)}.items()
+    ]
+    asked.append(frame(HEADERS, END_HEADERS, 5, hpack.Encoder().encode(grpc)))
+    said = exchange(Http2, [PREFACE + SETTINGS + b"".join(asked) + post(7, b"y")])
+    found = answered(said)
+    sentence = f"{name} is not the name or address of a server, with its port or without."
+    for stream in (1, 3):
+        assert found[stream][0][":status"] == "400"
+        assert sentence in found[stream][1].decode()
+    assert (found[5][0]["grpc-status"], found[5][0]["grpc-message"]) == ("3", sentence)
+    assert found[7][1] == b"/b y"
+    assert codes(said, RST) == [(3, 0), (5, 0)]  # nothing more of them is wanted
+
+
 PING_FRAME = frame(PING, 0, 0, bytes(8))
 FLOODS = {
     "ping": PING_FRAME,

@@ -144,3 +144,14 @@ def test_without_pillow_it_says_what_to_install(monkeypatch):
     with pytest.raises(ServingError, match="pip install 'edgeline") as refused:
         pictures.decode([CAT], BYTE, "raw")
     assert refused.value.http == 501
+
+
+def test_what_is_damaged_in_a_picture_writes_nothing_to_the_log(start, store):
+    """Pillow warns of each in words with the client's own numbers."""
+    server = start(store / "vision.tflite")
+    for count in (1, 3, 200):  # entries that the EXIF data says it has
+        exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHI", count, 0x112, 3, 1)
+        picture = file(np.zeros((8, 8, 3), np.uint8), "JPEG", exif=exif)
+        assert server.ask("POST", "/v1/models/vision:classify", picture, JPEG)[0] == 200
+    _, log = server.stop()
+    assert [line for line in log.splitlines() if not line.startswith(("{", "INFO: "))] == []

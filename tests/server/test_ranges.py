@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -324,3 +325,33 @@ def test_a_damaged_file_of_ranges_is_one_sentence(tmp_path, features, why):
 def test_ranges_are_read_as_they_were_written(tmp_path):
     (tmp_path / ranges.FILE).write_bytes(ranges.dumps(ALLOWED))
     assert ranges.read(tmp_path / ranges.FILE) == ALLOWED
+
+
+def test_threads_and_numbers_of_rows_do_not_meet_in_what_is_kept_between_requests():
+    """Memory of an earlier request is used again, by one thread at a time."""
+    allowed = {
+        "x": FeatureRange(0.0, 1.0),
+        "n": FeatureRange(0, 9),
+        "s": FeatureRange(values=("a",)),
+    }
+    inputs = [Tensor("x", "float32", (-1, 3)), Tensor("n", "int64", (-1, 1))]
+    inputs.append(Tensor("s", "string", (-1, 1)))
+    check = RangeCheck(allowed, inputs, False, lambda *_: None)
+
+    def ask(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(300):
+            rows = int(rng.integers(1, 40))
+            arrays = {
+                "x": rng.random((rows, 3), np.float32),
+                "n": rng.integers(0, 10, (rows, 1)),
+                "s": np.full((rows, 1), b"a", object),
+            }
+            name, bad = [("x", 2.0), ("n", 10), ("s", b"b"), ("", None)][int(rng.integers(4))]
+            place = int(rng.integers(rows))
+            if name:
+                arrays[name][place, -1] = bad
+            assert check.outside(arrays).rows == ({name: [place]} if name else {})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(8)))

@@ -18,10 +18,10 @@ from device_schemas import CREATE_OPTIONS, GREENGRASS
 from schemas import validate
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.sites.accelerators import ACCELERATORS, CORAL
 from edgeline.sites.render import render
-from edgeline.sites.settings import ON_DEVICES, SiteSettings
+from edgeline.sites.settings import FORMS, ON_DEVICES, SiteSettings
 
 MODELS = "registry.example/models"
 OWN = "registry.example/server@sha256:" + "0" * 64
@@ -142,6 +142,16 @@ def test_what_would_not_be_used_is_refused(
 ) -> None:
     with pytest.raises(EdgelineError, match=re.escape(said)):
         render(str(pixels), SiteSettings(form, **given), MODELS, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_site_without_an_edge_tpu_is_told_of_a_bundle_that_is_made_for_one(
+    form: str, for_coral: Path, tmp_path: Path
+) -> None:
+    said = "give as accelerator coral-usb or coral-pcie, or deploy the bundle of the target litert"
+    with pytest.raises(UsageError, match=said):
+        render(str(for_coral), SiteSettings(form), MODELS, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from edgeline.server.errors import Code, ServingError
+from edgeline.server.errors import ServingError
 from edgeline.server.http import frames as h2
 from edgeline.server.http import streams
 from edgeline.server.http.allowance import Allowance
 from edgeline.server.http.flow import Flow
 from edgeline.server.http.headers import Block
+from edgeline.server.http.host import not_a_host
 from edgeline.server.http.messages import HttpResponse, error_response
 from edgeline.server.http.server import HttpServer
 from edgeline.server.http.streaming import OWN, StreamWriter
@@ -118,7 +119,10 @@ class Exchanges:
         )
         stream.deadline = monotonic() + settings.read_time
         self._hold(stream, block.size)
-        if stream.is_grpc and block.headers[":path"] in self.server.streamed:
+        if block.not_a_host:
+            stream.is_whole = ends
+            self._refuse(stream, not_a_host(block.not_a_host))
+        elif stream.is_grpc and block.headers[":path"] in self.server.streamed:
             self._begin_streaming(stream)
             if ends and self.open.get(number) is stream:
                 self._complete(stream)
@@ -178,16 +182,13 @@ class Exchanges:
         for stream in [stream for stream in self.open.values() if stream.due < now]:
             stream.cancel()
             if stream.streaming is not None and not stream.outgoing:
-                message = "The call, or a message of it, took too long."
-                self._finish(stream, ServingError(Code.DEADLINE_EXCEEDED, message))
+                self._finish(stream, streams.too_long("call, or a message of it,"))
             elif stream.is_answered:
                 self.end(stream.number, h2.CANCEL)
             elif not stream.is_whole and not stream.is_grpc:
-                message = "The request was not sent in time."
-                self._refuse(stream, ServingError(Code.INVALID_ARGUMENT, message, 408))
+                self._refuse(stream, streams.not_sent())
             else:
-                message = "The request took too long."
-                self._refuse(stream, ServingError(Code.DEADLINE_EXCEEDED, message))
+                self._refuse(stream, streams.too_long("request"))
 
     def pump(self, stream: Stream) -> None:
         """Send what waits for a window, and end a stream of which that was all."""
@@ -353,8 +354,7 @@ class Exchanges:
             self._drop(stream)
         else:
             self._send(h2.HEADERS, h2.END_HEADERS, number, h2.OK_HEADERS)
-            message_frame = b"\x00" + h2.U32.pack(len(answer)) + answer
-            self._send_later(stream, message_frame, h2.OK_TRAILERS)
+            self._send_later(stream, b"\x00" + h2.U32.pack(len(answer)) + answer, h2.OK_TRAILERS)
 
     def _is_over(self, stream: Stream) -> bool:
         """Whether nobody waits for an answer: it timed out, or the client gave it up."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from edgeline.server.digits import whole
 from edgeline.server.http.frames import COMPRESSION, BrokenError, MalformedError
 from edgeline.server.http.grpc_call import is_grpc
+from edgeline.server.http.host import is_host
 
 _REMEMBERED, _SHORT = 64, 2048  # blocks, and bytes of one
 _PER_HEADER = 32  # bytes that RFC 7541, section 4.1, counts beside a name and a value
@@ -33,6 +34,7 @@ class Block:
         size: bytes that this block alone holds.
         is_request: whether a request can begin with it (RFC 9113, section 8.3.1).
         is_grpc: whether that is a gRPC call.
+        not_a_host: which of its headers does not name a host as `host.is_host` has it; "" for none.
         announced: bytes of the body, where it says how many.
     """
 
@@ -40,6 +42,7 @@ class Block:
     size: int
     is_request: bool
     is_grpc: bool
+    not_a_host: str
     announced: int | None
 
 
@@ -105,7 +108,9 @@ def _block(pairs: Iterable[tuple[bytes, bytes]]) -> Block:
         announced = whole(length.encode("latin-1"), 20)
         if announced is None:
             raise MalformedError("content-length is not a number of bytes")
-    return Block(headers, size, _is_request(headers), is_grpc(headers), announced)
+    not_a_host = next((n for n in (":authority", "host") if not is_host(headers.get(n, ""))), "")
+    is_request = _is_request(headers)
+    return Block(headers, size, is_request, is_grpc(headers), not_a_host, announced)
 
 
 def _is_request(headers: dict[str, str]) -> bool:

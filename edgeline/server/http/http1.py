@@ -21,6 +21,7 @@ import httptools
 from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.body import ReceivedBody
+from edgeline.server.http.host import is_host, not_a_host
 from edgeline.server.http.http2 import PREFACE, Http2
 from edgeline.server.http.messages import REASONS, HttpRequest, HttpResponse, error_response
 from edgeline.server.http.server import HttpServer, peer_of
@@ -28,8 +29,6 @@ from edgeline.server.http.server import HttpServer, peer_of
 _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be as long
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
-# what RFC 3986 lets a host be, and a port
-_HOST = re.compile(rb"(\[[\w:.~!$&'()*+,;=-]+\]|[\w.~%!$&'()*+,;=-]*)(:[0-9]*)?", re.ASCII)
 _OK = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
 _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
 
@@ -140,10 +139,8 @@ class Http1(asyncio.Protocol):
         host = self._headers.get(b"host")
         if host is None and version == "1.1":  # RFC 9112, section 3.2
             self._fail(400, "HTTP/1.1 needs a Host header.")
-        elif host and not _HOST.fullmatch(host.strip(b" \t")):
-            self._fail(
-                400, "Host is not the name or address of a server, with its port or without."
-            )
+        elif host and not is_host(host.decode("latin-1")):
+            self._fail(400, str(not_a_host("Host")))
         announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
         if announced is None:
             self._fail(400, "Content-Length is not a number of bytes.")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import formatdate
-from time import monotonic
+from time import gmtime, monotonic
 from typing import Any, Protocol
 
 from edgeline.server.http.allowance import Allowance
@@ -17,6 +16,11 @@ from edgeline.server.settings import ServerSettings
 
 # requests that one client gives up, at once and a second; and clients of which that is known
 _RESETS, _RESETS_RATE, _PEERS = 1000, 100, 1024
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 
 
 class Connection(Protocol):
@@ -65,7 +69,7 @@ class HttpServer:
     connections: set[Connection] = field(default_factory=set)
     leaving: bool = False  # what is answered is the last of its connection
     stopping: bool = False
-    date: bytes = field(default_factory=lambda: formatdate(usegmt=True).encode())
+    date: bytes = field(default_factory=lambda: date_now())
     _resets: dict[str, Allowance] = field(default_factory=dict)
 
     def add(self, connection: Connection) -> None:
@@ -110,7 +114,7 @@ class HttpServer:
     def sweep(self) -> None:
         """Tell connections whose time is up. Called about once a second."""
         now = monotonic()
-        self.date = formatdate(usegmt=True).encode()
+        self.date = date_now()
         for connection in list(self.connections):
             if connection.deadline < now:
                 connection.expired()
@@ -123,3 +127,14 @@ def peer_of(transport: Any) -> str:
         return "tls:" + str(subject.get("commonName", ""))
     address = transport.get_extra_info("peername")
     return str(address[0]) if isinstance(address, tuple) and address else "unix"
+
+
+def date_now() -> bytes:
+    """The time as a Date header has it (RFC 9110, section 5.6.7), in English whatever the locale.
+
+    By hand: `email.utils` is 1 MB of memory for this line.
+    """
+    now = gmtime()
+    day, month = _DAYS[now.tm_wday], _MONTHS[now.tm_mon - 1]
+    clock = f"{now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
+    return f"{day}, {now.tm_mday:02} {month} {now.tm_year} {clock} GMT".encode()

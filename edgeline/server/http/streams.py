@@ -136,3 +136,13 @@ def too_large(limit: int, is_grpc: bool) -> ServingError:
 def no_memory() -> ServingError:
     """The refusal of what would take more memory than requests may."""
     return ServingError(Code.UNAVAILABLE, "The server holds as many requests as its memory allows.")
+
+
+def not_sent() -> ServingError:
+    """The refusal of a request that is not whole in time."""
+    return ServingError(Code.INVALID_ARGUMENT, "The request was not sent in time.", 408)
+
+
+def too_long(what: str) -> ServingError:
+    """What is said of a `request` or `call` whose time is over."""
+    return ServingError(Code.DEADLINE_EXCEEDED, f"The {what} took too long.")

@@ -25,9 +25,9 @@ OnOutside = Callable[
     [str, int, object, FeatureRange], None
 ]  # feature, rows, its first value, its range
 _MOST_INT = 2**63 - 1
-_AT_ONCE = 256  # rows that are compared together: few enough to stay in the processor's cache
-_SIZES = 8  # numbers of rows for which bounds are kept
-_MANY = 64  # texts from which a set of them is made first: most are alike
+_AT_ONCE = 1 << 16  # numbers that are compared together: few enough to stay in a processor's cache
+_SIZES = 8  # numbers of rows for which memory is kept
+_MANY = 512  # texts from which a set of them is made first: most are one and the same object
 _NAMED = 3  # rows of a feature that a refusal names
 _SHOWN = 60  # characters of a value
 
@@ -99,11 +99,7 @@ class RangeCheck:
         self._of_one = [
             (name, *bounds, MISSING[tensors[name].dtype]) for name, bounds in self._numbers.items()
         ]
-        self._stacks = [
-            _Stack(dtype, {tensors[name]: self._numbers[name] for name in names})
-            for dtype in ("float32", "int64")
-            if (names := [name for name in self._numbers if tensors[name].dtype == dtype])
-        ]
+        self._stack = _Stack({tensors[name]: bounds for name, bounds in self._numbers.items()})
         self._texts = {
             name: frozenset((b"", *(value.encode() for value in given.values)))
             for name, given in self._ranges.items()
@@ -129,7 +125,7 @@ class RangeCheck:
         for name, least, most, absent in self._of_one:
             array = arrays[name]
             if array.size != 1:
-                return [name for stack in self._stacks for name in stack.beyond(arrays)]
+                return self._stack.beyond(arrays)
             value = array.item()
             if not least <= value <= most and value == value and value != absent:
                 beyond.append(name)
@@ -179,61 +175,145 @@ class RangeCheck:
 
 
 class _Stack:
-    """Features of one dtype whose values are compared together. Safe for threads.
+    """Features whose numbers are compared together. Safe for threads.
 
-    Their least values are laid out before all values and their most behind: each number of that
-    row is then compared with the one that stands a stack further on, the least with the values
-    and the values with the most. So there is one copy and one comparison, whatever the number of
-    features; and a copy is aligned, which the numbers of a binary request are not.
+    In memory the least values of a dtype stand before all its values and the most behind: each
+    number of that row is then compared with the one that stands a stack further on, the least with
+    the values and the values with the most. So there is one copy, and a comparison for each dtype,
+    whatever the number of features; and the copy is aligned, which the numbers of a binary request
+    are not. The bounds stay in that memory, which is kept, as making it takes longer than its use.
     """
 
-    def __init__(self, dtype: str, bounds: Mapping[Tensor, tuple[float, float]]) -> None:
-        self._dtype, self._missing = BY_NAME[dtype].numpy, MISSING[dtype]
-        self._names = [tensor.name for tensor in bounds]
-        self._widths = np.array([abs(math.prod(tensor.shape[1:])) for tensor in bounds])
-        of = _whole_bounds if dtype == "int64" else _float_bounds
-        least, most = zip(*(of(*each) for each in bounds.values()), strict=True)
-        self._least, self._most = np.array(least, self._dtype), np.array(most, self._dtype)
-        self._laid: dict[int, tuple[bytes, bytes, int]] = {}
+    def __init__(self, bounds: Mapping[Tensor, tuple[float, float]]) -> None:
+        made = (
+            _group(dtype, bounds) for dtype in ("int64", "float32")
+        )  # in which order both align
+        self._groups = [group for group in made if group.names]
+        self._names = [name for group in self._groups for name in group.names]
+        self._first = len(self._groups[0].names) if self._groups else 0  # behind them are bounds
+        values = sum(int(group.widths.sum()) for group in self._groups)  # of a row
+        self._most_rows = max(1, _AT_ONCE // max(1, values))
+        self._kept: dict[int, list[_Memory]] = {}  # by rows, what no thread is using
 
     def beyond(self, arrays: Mapping[str, Array]) -> list[str]:
         """The features that may have a value outside; none that has is left out."""
         given = [arrays[name] for name in self._names]
         rows = len(given[0]) if given[0].ndim else 1
-        if rows <= _AT_ONCE:
+        if rows <= self._most_rows:
             return self._beyond(given, rows)
         found: dict[str, None] = {}
-        for start in range(0, rows, _AT_ONCE):
-            part = [array[start : start + _AT_ONCE] for array in given]
+        for start in range(0, rows, self._most_rows):
+            part = [array[start : start + self._most_rows] for array in given]
             found |= dict.fromkeys(self._beyond(part, len(part[0])))
         return list(found)
 
-    def _beyond(self, given: Sequence[Any], rows: int) -> list[str]:
-        least, most, size = self._laid.get(rows) or self._lay(rows)
+    def _beyond(self, given: list[Any], rows: int) -> list[str]:
+        kept = self._kept.get(rows)
+        if kept is None:
+            kept = self._make_room(rows)
         try:
-            joined = b"".join((least, *given, most))
+            memory = kept.pop()
+        except IndexError:  # the first time, or other threads use them
+            memory = self._lay(rows)
+        given.insert(self._first, memory.between)
+        try:
+            joined = b"".join(given)
         except TypeError:  # one is not contiguous: a program's own columns
-            whole: list[Any] = list(map(np.ascontiguousarray, given))
-            joined = b"".join((least, *whole, most))
-        laid = np.frombuffer(joined, self._dtype)
-        if len(laid) != 3 * size:  # whole windows, where rows are kept: exactly then
-            return self._names
-        outside = np.greater(laid[:-size], laid[size:])
-        if not np.count_nonzero(outside):
-            return []
-        places = np.flatnonzero(outside) % size
-        places = places[laid[size:][places] != self._missing]
-        ends = np.cumsum(rows * self._widths)
-        return [self._names[at] for at in np.unique(np.searchsorted(ends, places, "right"))]
+            joined = b"".join(memoryview(each).tobytes() for each in given)
+        if len(joined) != len(memory.values):  # whole windows, where rows are kept: exactly then
+            return list(self._names)
+        memory.values[:] = joined
+        for low, high, outside in memory.compared:
+            np.greater(low, high, outside)
+        found = self._of(memory, rows) if 1 in memory.outside else []
+        kept.append(memory)
+        return found
 
-    def _lay(self, rows: int) -> tuple[bytes, bytes, int]:
-        """Bounds as they stand beside the values of so many rows."""
-        times = rows * self._widths
-        least, most = np.repeat(self._least, times), np.repeat(self._most, times)
-        if len(self._laid) >= _SIZES:
-            self._laid = {}
-        self._laid[rows] = laid = least.tobytes(), most.tobytes(), len(least)
-        return laid
+    def _make_room(self, rows: int) -> list[_Memory]:
+        """Where memory for so many rows is kept."""
+        if len(self._kept) >= _SIZES:
+            self._kept = {}
+        return self._kept.setdefault(rows, [])
+
+    def _of(self, memory: _Memory, rows: int) -> list[str]:
+        """The features of the numbers that are outside, but for those that are missing."""
+        found = []
+        for group, (_, high, outside) in zip(self._groups, memory.compared, strict=True):
+            places = np.flatnonzero(outside) % (len(high) // 2)
+            places = places[high[places] != group.missing]
+            ends = np.cumsum(rows * group.widths)
+            found += [group.names[at] for at in np.unique(np.searchsorted(ends, places, "right"))]
+        return found
+
+    def _lay(self, rows: int) -> _Memory:
+        """Memory for the values of so many rows, with their bounds."""
+        bounds = [
+            (np.repeat(group.least, times), np.repeat(group.most, times))
+            for group in self._groups
+            for times in [rows * group.widths]
+        ]
+        numbers = bytearray().join(
+            part.tobytes() for least, most in bounds for part in (least, least, most)
+        )
+        outside = bytearray(2 * sum(len(least) for least, _ in bounds))
+        compared, place, begun = [], 0, 0
+        for least, _ in bounds:
+            size = len(least)
+            row = np.frombuffer(numbers, least.dtype, 3 * size, place)
+            told = np.frombuffer(outside, bool, 2 * size, begun)
+            compared.append((row[:-size], row[size:], told))
+            place, begun = place + row.nbytes, begun + 2 * size
+        within = memoryview(numbers)[bounds[0][0].nbytes : len(numbers) - bounds[-1][1].nbytes]
+        between = bounds[0][1].tobytes() + bounds[1][0].tobytes() if len(bounds) > 1 else b""
+        return _Memory(within, between, compared, outside)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Features of one dtype.
+
+    Attributes:
+        names: theirs.
+        widths: int64 [features], how many values of each a row has.
+        least, most: [features] of the dtype.
+        missing: the missing value.
+    """
+
+    names: list[str]
+    widths: Array
+    least: Array
+    most: Array
+    missing: Any
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What one comparison of so many rows is made in.
+
+    Attributes:
+        values: where the bytes of all values go, and of the bounds between those of two dtypes.
+        between: these bounds.
+        compared: of each group, what is to be at most, what at least, and where it is not.
+        outside: all of the last.
+    """
+
+    values: memoryview
+    between: bytes
+    compared: Sequence[tuple[Array, Array, Array]]
+    outside: bytearray
+
+
+def _group(dtype: str, bounds: Mapping[Tensor, tuple[float, float]]) -> _Group:
+    of = _whole_bounds if dtype == "int64" else _float_bounds
+    tensors = [tensor for tensor in bounds if tensor.dtype == dtype]
+    limits = np.array([of(*bounds[tensor]) for tensor in tensors], BY_NAME[dtype].numpy)
+    least, most = limits.reshape(-1, 2).T
+    return _Group(
+        [tensor.name for tensor in tensors],
+        np.array([abs(math.prod(tensor.shape[1:])) for tensor in tensors], np.int64),
+        *(least, most),
+        MISSING[dtype],
+    )
 
 
 def _float_bounds(least: float, most: float) -> tuple[Any, Any]:

@@ -17,10 +17,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import UsageError, asked_for
+from edgeline.extras import install_hint
 from edgeline.formats import typed
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
@@ -212,10 +214,14 @@ def checked_state(settings: ServerSettings) -> Path:
     """The state folder of a server of signed updates.
 
     Raises:
-        UsageError: there is none, or the trusted root is none.
+        UsageError: there is none, the trusted root is none, or what reads signatures is not
+            installed.
     """
     if settings.state is None:
         raise UsageError("--root needs --state: a folder where verified versions are kept.")
+    if find_spec("tuf") is None:
+        hint = install_hint(ModuleNotFoundError(name="tuf"))
+        raise UsageError(f"{hint}, which --root needs to read signatures.")
     _check_root(settings.root)
     return Path(settings.state)
 

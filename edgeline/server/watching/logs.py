@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
 from http import HTTPStatus
@@ -62,6 +63,8 @@ def set_up(form: str) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(text if plain else JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # of what is damaged in a client's picture Pillow writes lines of its own, and keeps each
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class AccessLog:
