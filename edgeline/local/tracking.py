@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.local import folders, record
+from edgeline.local import folders, runs
 from edgeline.local.page import PAGE
 from edgeline.local.parameters import flat
 from edgeline.local.redaction import redacted
@@ -50,7 +50,7 @@ def send(folder: Path, tracker: Tracker) -> TrackingState:
             raise EdgelineError(f"{folder} has no {STATE}: name a run that is tracked.")
         if not own:
             return state
-        run = KeptRun(folder, record.read(folder))
+        run = runs.read(folder)
         try:
             _send(run, state, tracker)
             state.reason = ""
