@@ -15,6 +15,7 @@ from edgeline.errors import EdgelineError, at_path
 RECORD = "run.json"
 LOCK = ".running"  # locked while a process runs in the folder; it holds that process' number
 ORDER = ".order"  # in the root: how many attempts there were
+SAMPLES = "samples"  # below the root: what runs on a sample publish
 TRIES = 5
 
 

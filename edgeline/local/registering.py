@@ -102,7 +102,8 @@ def registering(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
             said = _registered(earlier)
             if is_pending(earlier):  # nor will it take the others
                 break
-            say(f"{earlier.name}: {said}")
+            if said:
+                say(f"{earlier.name}: {said}")
 
 
 def register_one(run: KeptRun) -> str:
@@ -122,8 +123,8 @@ def register_one(run: KeptRun) -> str:
 
 
 def register_pending(root: Path, say: Callable[[str], None]) -> int:
-    """Register all that runs below a root have published and a registry has not got; how many runs
-    it then has.
+    """Register all that runs below a root have published and a registry has not got; of how many
+    runs.
 
     Args:
         say: gets what is to be said of each.
@@ -134,10 +135,11 @@ def register_pending(root: Path, say: Callable[[str], None]) -> int:
     """
     count, failed = 0, ""
     for folder in _pending(root, _named().url):
-        said = f"{folder.name}: {_registered(folder)}"
-        say(said)
+        if not (said := _registered(folder)):  # of an interrupted run that has published nothing
+            continue
+        say(f"{folder.name}: {said}")
         if is_pending(folder):
-            failed = said
+            failed = f"{folder.name}: {said}"
         else:
             count += 1
     if failed:

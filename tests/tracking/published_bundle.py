@@ -11,8 +11,8 @@ from edgeline.artifacts.bundle import Bundle, Signature, write_manifest
 MODEL = Path(__file__).parents[1] / "data" / "line.tflite"
 
 
-def publish(folder: Path, name: str, task: str = "regression") -> Path:
-    """A bundle of version 1 in a folder, as published to `models/NAME/1` below it.
+def publish(folder: Path, name: str, task: str = "regression", destination: str = "models") -> Path:
+    """A bundle of version 1 in a folder, as published to DESTINATION/NAME/1 below it.
 
     Args:
         task: what makes its content another one.
@@ -33,5 +33,9 @@ def publish(folder: Path, name: str, task: str = "regression") -> Path:
             provenance={"data_digest": "d" * 64, "git_commit": "c0ffee", "run": "run-9"},
         )
         write_manifest(draft.path, bundle)
-        draft.metadata |= {"name": name, "version": 1, "uri": str(folder / "models" / name / "1")}
+        draft.metadata |= {
+            "name": name,
+            "version": 1,
+            "uri": str(folder / destination / name / "1"),
+        }
     return folder / "bundle"

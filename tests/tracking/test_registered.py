@@ -155,6 +155,18 @@ def test_with_a_double_a_run_whose_registry_was_down_is_green_and_registered_lat
         assert not file.is_file() or b"s3cret" not in file.read_bytes(), file
 
 
+def test_what_a_run_on_a_sample_publishes_is_not_registered(
+    tiny: Tiny, hub: HubDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny.folder / "tiny.py").write_text(PUBLISHING)
+    publish(tiny.folder, "part", destination="edgeline-runs/samples")
+    monkeypatch.setenv("MODEL_REGISTRY_URL", hub.start().url)
+    assert tiny.run() == ""
+    [folder] = tiny.runs
+    assert state(folder).complete and "Registered" not in tiny.shown
+    assert not hub.kept["versions"]
+
+
 def test_a_run_that_is_not_registered_is_not_pruned_and_is_by_name(
     publishing: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
