@@ -11,9 +11,11 @@ REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+).*\bextra == ["']([^"']+)["']""")
 EXTRA_OF = {
     "PIL": "serve",
     "ai_edge_litert": "serve",
+    "aiohttp": "registry",
     "ethosu": "ethos-u",
     "keras": "train",
     "mlflow": "mlflow",
+    "mr_openapi": "registry",
     "securesystemslib": "serve-updates",
     "simdjson": "serve",
     "tuf": "serve-updates",

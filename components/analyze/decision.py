@@ -15,6 +15,7 @@ import numpy as np
 from edgeline.artifacts.decision_threshold import USUAL, says_yes
 from edgeline.components.analyze.decision_goal import PARAMETER, PROPOSED, DecisionGoal
 from edgeline.formats.dtypes import Array
+from edgeline.formats.told_apart import told_apart
 from edgeline.runtimes.metrics import ScoreTable
 
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -156,14 +157,15 @@ def between(least: float, most: float) -> float:
 def sentence(decision: ThresholdOutcome, split: str) -> str:
     """Why a goal is not reached."""
     found = {"recall": decision.recall, "precision": decision.precision}
-    kind = decision.goal.partition(">=")[0]
+    kind, _, least = decision.goal.partition(">=")
     highest = found.get(kind)
     if decision.true_positives + decision.false_negatives == 0:
         why = f"{split} has no positive row"
     elif decision.true_negatives + decision.false_positives == 0:
         why = f"{split} has no negative row"
     elif highest is not None:
-        why = f"the highest {kind} is {highest:.3g}, at the threshold {decision.threshold:.3g}"
+        shown, _ = told_apart(highest, float(least), ".3g")
+        why = f"the highest {kind} is {shown}, at the threshold {decision.threshold:.3g}"
     else:
         why = "no positive row has a score above 0"
     return (

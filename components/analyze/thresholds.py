@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgeline.components.analyze import names, results, slices
 from edgeline.components.analyze.evaluation_config import BASELINE
+from edgeline.formats.told_apart import told_apart
 from edgeline.reports.report import number
 from edgeline.runtimes.metric_names import AUC, AUC_TFMA
 
@@ -170,11 +171,14 @@ def _sentence(
         return _change_sentence(metric, value, baseline, change, estimate)
     bounds = failure.metric_threshold.value_threshold
     if bounds.HasField("lower_bound") and value < bounds.lower_bound.value:
-        limit = f"below the lower bound {number(bounds.lower_bound.value)}"
+        side, bound = "below the lower bound", bounds.lower_bound.value
     else:
-        limit = f"above the upper bound {number(bounds.upper_bound.value)}"
+        side, bound = "above the upper bound", bounds.upper_bound.value
     hint = " (0 where the slice holds one class only)" if value == 0 else ""
-    return f"{metric} is {number(value)}{hint}, {limit}{estimate}."
+    shown, limit = number(value), number(bound)
+    if shown == limit:
+        shown, limit = told_apart(value, bound)
+    return f"{metric} is {shown}{hint}, {side} {limit}{estimate}."
 
 
 def _change_sentence(
@@ -188,14 +192,18 @@ def _change_sentence(
 
     higher = threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
     word = "at least" if higher else "at most"
-    needed = []
+    needed, changes = [], f"{change:+.4g}"
     if threshold.HasField("absolute"):
-        needed.append(f"{word} {number(threshold.absolute.value)}")
+        wanted = threshold.absolute.value
+        limit = number(wanted)
+        if changes.removeprefix("+") == limit and change != wanted:
+            changes, limit = told_apart(change, wanted, "+.4g")
+        needed.append(f"{word} {limit}")
     if threshold.HasField("relative"):
         needed.append(f"{word} {100 * threshold.relative.value:+.3g}% of the baseline's value")
     compared = f" from the baseline's {number(baseline)}" if baseline is not None else ""
     return (
-        f"{metric} changes by {change:+.4g}{compared}, but must change by "
+        f"{metric} changes by {changes}{compared}, but must change by "
         f"{' and '.join(needed)}{estimate}."
     )
 

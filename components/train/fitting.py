@@ -172,8 +172,8 @@ def fit(
         while state.epoch < epochs and not _stalled(state, how.patience):
             if how.workers > 1 and not shared:
                 raise EdgelineError(
-                    f"The {how.workers} workers have left no checkpoint after epoch {state.epoch} of "
-                    f"{epochs}: see what they printed."
+                    f"The {how.workers} workers have left no checkpoint after epoch {state.epoch} "
+                    f"of {epochs}: see what they printed."
                 )
             if state.epoch == optimised:
                 model = wrap(model)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
+from edgeline.formats.told_apart import told_apart
 
 LOOK = 1.0  # seconds between two looks whether a step that says nothing is alive
 
@@ -52,9 +53,9 @@ def run(name: str, work: Callable[..., Any], *arguments: Any, memory: int = 0) -
             if not process.is_alive() and not receiver.poll():
                 raise EOFError
             if memory and (held := _held(process.pid)) > memory:
+                own, limit = told_apart(held / 1e6, memory / 1e6, ",.0f")
                 raise StepFailedError(
-                    f"{name}: it held {held / 1e6:,.0f} MB of memory, above the limit of "
-                    f"{memory / 1e6:,.0f} MB."
+                    f"{name}: it held {own} MB of memory, above the limit of {limit} MB."
                 )
         kind, value = receiver.recv()
     except EOFError:

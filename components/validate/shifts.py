@@ -17,6 +17,7 @@ from edgeline.components.validate.anomalies import (
     Measurement,
     Unchecked,
 )
+from edgeline.formats.told_apart import told_apart
 from edgeline.reports.report import number
 
 LEAST_ROWS = 500  # below it chance alone moves a share by more than a few percent
@@ -102,9 +103,10 @@ def compare(
             measured = comparison, split, name, asked.measure, value, asked.limit, judged
             measurements.append(Measurement(*measured))
             if judged and value > asked.limit:
+                found, limit = told_apart(value, asked.limit)
                 sentence = (
                     f"Column {name!r} in {split} differs from {other} by {_NAMES[asked.measure]} "
-                    f"{number(value)} (threshold {number(asked.limit)}): {where}."
+                    f"{found} (threshold {limit}): {where}."
                 )
                 kind = f"COMPARATOR_{asked.measure}_HIGH"
                 anomalies.append(Anomaly(split, name, kind, ERROR, sentence))

@@ -15,6 +15,7 @@ from edgeline.components.verify.malformed import Case
 from edgeline.components.verify.parity import Parity
 from edgeline.components.verify.probing import Probing
 from edgeline.formats.quantisation import Quantisation
+from edgeline.formats.told_apart import told_apart
 from edgeline.runtimes.original import Original
 
 # where no metric judges a quantised model, or it is the original itself in other kernels, the
@@ -93,41 +94,32 @@ def reasons_of(
             f"{found.not_finite:,} of {found.rows:,} rows have NaN or infinity on one side only."
         )
     if found.max_difference > limits.max_difference:
-        difference = _told_apart(found.max_difference, limits.max_difference)
-        reasons.append(
-            f"The largest difference is {difference}, above the limit of {limits.max_difference:g}."
-        )
+        difference, limit = told_apart(found.max_difference, limits.max_difference, ".3g")
+        reasons.append(f"The largest difference is {difference}, above the limit of {limit}.")
     share = found.changed_decisions / found.rows
     if share > limits.max_changed_decisions:
+        changed, limit = told_apart(share, limits.max_changed_decisions, ".2%")
         reasons.append(
-            f"{found.changed_decisions:,} of {found.rows:,} decisions change ({share:.2%}), "
-            f"above the limit of {limits.max_changed_decisions:.2%}."
+            f"{found.changed_decisions:,} of {found.rows:,} decisions change ({changed}), "
+            f"above the limit of {limit}."
         )
     for name, values in found.metrics.items():
         if values["drop"] is not None and values["drop"] > limits.max_metric_drop:
+            drop, limit = told_apart(values["drop"], limits.max_metric_drop)
             reasons.append(
                 f"{name} goes from {values['cloud']:.4f} {place} to {values['edge']:.4f} on "
-                f"the edge, {values['drop']:.4f} worse, above the limit of "
-                f"{limits.max_metric_drop:g}."
+                f"the edge, {drop} worse, above the limit of {limit}."
             )
     if 0 < limits.max_p99_ms < latency.p99_ms:
-        measured = _told_apart(latency.p99_ms, limits.max_p99_ms)
+        measured, limit = told_apart(latency.p99_ms, limits.max_p99_ms, ".3g")
         reasons.append(
-            f"The 99th percentile of latency is {measured} ms, "
-            f"above the limit of {limits.max_p99_ms:g} ms."
+            f"The 99th percentile of latency is {measured} ms, above the limit of {limit} ms."
         )
-    if limits.max_memory_mb > 0 and (latency.peak_bytes or 0) > 1e6 * limits.max_memory_mb:
-        peak = _told_apart((latency.peak_bytes or 0) / 1e6, limits.max_memory_mb)
-        reasons.append(f"Peak memory is {peak} MB, above the limit of {limits.max_memory_mb:g} MB.")
+    peak_mb = (latency.peak_bytes or 0) / 1e6
+    if 0 < limits.max_memory_mb < peak_mb:
+        peak, limit = told_apart(peak_mb, limits.max_memory_mb, ".3g")
+        reasons.append(f"Peak memory is {peak} MB, above the limit of {limit} MB.")
     return reasons + [malformed.sentence(case) for case in malformed.faults(cases)]
-
-
-def _told_apart(value: float, limit: float) -> str:
-    """A value by three digits, or as many as it takes to tell it from the limit."""
-    digits = 3
-    while digits < 17 and f"{value:.{digits}g}" == f"{limit:.{digits}g}":
-        digits += 1
-    return f"{value:.{digits}g}"
 
 
 def device_tolerance(findings: Findings) -> float:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgeline.artifacts.requirements import NAME, MetricRequirement
+from edgeline.formats.told_apart import told_apart
 
 MET, FAILED, TOLD, NOT_MEASURED = "met", "not met", "told", "not measured"
 
@@ -72,7 +73,10 @@ class RequirementOutcome:
     @property
     def wanted(self) -> str:
         """The bound, for people."""
-        return f"{'at least' if self.least else 'at most'} {self.limit:.4g}{self.unit}"
+        return self._bound(f"{self.limit:.4g}")
+
+    def _bound(self, limit: str) -> str:
+        return f"{'at least' if self.least else 'at most'} {limit}{self.unit}"
 
     @property
     def sentence(self) -> str:
@@ -80,8 +84,11 @@ class RequirementOutcome:
         behind = f" ({self.note})" if self.note else ""
         if self.value is None:
             return f"{self.what} is not known{behind}, {self.wanted} is required."
+        value, limit = f"{self.value:.4g}", f"{self.limit:.4g}"
+        if not self.held:
+            value, limit = told_apart(self.value, self.limit)
         return (
-            f"{self.what} is {self.value:.4g}{self.unit}{behind}, {self.wanted} is required: "
+            f"{self.what} is {value}{self.unit}{behind}, {self._bound(limit)} is required: "
             f"{self.margin}."
         )
 

@@ -37,7 +37,7 @@ def _of(command: click.Command, parameter: click.Parameter) -> Complete | None:
         return _pipelines
     if parameter.name in ("targets", "target") and command.name in ("compile-model", "check"):
         return _targets
-    of_runs = command.name in ("compare", "prune") and parameter.name == "names"
+    of_runs = command.name in ("compare", "prune", "tensorboard") and parameter.name == "names"
     if parameter.name in ("run", "resume") or of_runs:
         return _runs
     return None

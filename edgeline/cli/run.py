@@ -28,7 +28,6 @@ LATEST = "latest"
 # objects between two looks for garbage: the default of 700 costs a cached run a twentieth, as all
 # that its imports make stays
 GARBAGE = 50_000
-SAMPLES = "samples"  # below the folder for runs: what runs on a sample publish
 
 tracker = click.option(
     "--track",
@@ -125,6 +124,7 @@ def sampled(
         settings: those that are given, which count: for example another destination.
         parameters: of the pipeline.
     """
+    from edgeline.local.folders import SAMPLES
     from edgeline.pipelines.flat import fields_called
 
     aside = {"destination": str(root.absolute() / SAMPLES)}

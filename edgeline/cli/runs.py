@@ -5,38 +5,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from edgeline.cli.arguments import as_json, finite, new_file, new_folder
-from edgeline.cli.run import (
-    LATEST,
-    RUNS,
-    print_candidates,
-    print_requirements,
-    root_of_runs,
-    tracker,
-)
-from edgeline.cli.told import Told, telling
-from edgeline.errors import EdgelineError, UsageError
+from edgeline.cli.arguments import as_json, new_file
+from edgeline.cli.run import LATEST, print_candidates, print_requirements, root_of_runs
+from edgeline.cli.run_folders import logs, open_, prune, tensorboard
+from edgeline.cli.run_names import check_host, finding, host_of_runs, namespace_of_runs
+from edgeline.cli.run_telling import register, track
+from edgeline.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeline.local.runs import KeptRun
 
 SHOWN = 20  # rows of a table in a terminal
-GB = 1_000_000_000
-host_of_runs = click.option(
-    "--host", help="The KFP API's URL: runs of that server, by their identifiers."
-)
-namespace_of_runs = click.option(
-    "--namespace", help="With --host: the profile's namespace, on a multi-user KFP."
-)
 
 
 @click.group(invoke_without_command=True)
@@ -47,7 +32,7 @@ namespace_of_runs = click.option(
 @as_json
 def runs(context: click.Context, /, **options: Any) -> None:
     """Look at runs, of this machine or of a KFP server: list, show, compare, open, logs,
-    track, tensorboard, prune. Without any of these: list.
+    track, register, tensorboard, prune. Without any of these: list.
 
     With --host, --root is the pipeline root that a run's files are read from, where the server does
     not tell it.
@@ -61,6 +46,10 @@ def runs(context: click.Context, /, **options: Any) -> None:
             raise UsageError(f"{option} stands before {context.invoked_subcommand}: put it behind.")
 
 
+for _command in (open_, logs, track, register, tensorboard, prune):
+    runs.add_command(_command)
+
+
 @runs.command("list")
 @root_of_runs
 @host_of_runs
@@ -68,7 +57,7 @@ def runs(context: click.Context, /, **options: Any) -> None:
 @as_json
 def list_(root: str, host: str | None, namespace: str | None, as_json: bool) -> None:
     """List the runs, the latest first; of a server the latest 50."""
-    _check(host, namespace)
+    check_host(host, namespace)
     if host:
         _list_there(host, namespace, as_json)
         return
@@ -126,7 +115,7 @@ def show(run: str, root: str, host: str | None, namespace: str | None, as_json: 
     from edgeline.local.progress import final_table
     from edgeline.reports import terminal
 
-    with _of(root, host, namespace) as named:
+    with finding(root, host, namespace) as named:
         found = named(run)
     if as_json:
         print(json.dumps(found.record, indent=1))
@@ -194,7 +183,7 @@ def compare(
     from edgeline.reports import terminal
 
     with contextlib.ExitStack() as stack:
-        named = stack.enter_context(_of(root, host, namespace))
+        named = stack.enter_context(finding(root, host, namespace))
         compared = work([_published(name, stack) or named(name) for name in names])
     if page:
         comparison_page.write(Path(page), compared)
@@ -222,163 +211,6 @@ def compare(
         console.print(f"page: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
-@runs.command("open")
-@click.argument("run", default=LATEST)
-@root_of_runs
-@telling
-def open_(told: Told, run: str, root: str) -> None:
-    """Open the page of RUN in a browser, and print its path."""
-    import webbrowser
-
-    from edgeline.local.page import write_page
-
-    found = _named(root, run)
-    page = write_page(found.result, found.record)  # of one that was killed, as it ended
-    told(str(page), page=str(page))
-    webbrowser.open(page.as_uri())
-
-
-@runs.command()
-@click.argument("run", default=LATEST)
-@click.argument("task", required=False)
-@root_of_runs
-@telling
-def logs(told: Told, run: str, task: str | None, root: str) -> None:
-    """Print what TASK of RUN has printed; by default what its failed tasks have."""
-    from edgeline.errors import did_you_mean
-
-    found = _named(root, run)
-    tasks = found.result.tasks
-    if task is not None and task not in tasks:
-        raise UsageError(f"Run {found.name} has no task {task!r}. {did_you_mean(task, tasks)}")
-    names = [task] if task else [name for name, each in tasks.items() if each.state == "failed"]
-    if not names:
-        raise UsageError(
-            f"No task of run {found.name} failed: name one of {', '.join(tasks)} to see its log."
-        )
-    for name in names:
-        log = tasks[name].log
-        if log is None or not log.is_file():
-            why = "its result is another run's" if tasks[name].state == "cached" else "it never ran"
-            raise EdgelineError(f"Task {name} of run {found.name} has no log: {why}.")
-        text = log.read_text("utf-8", errors="replace")
-        told("", **{name: text})
-        if told.as_json:
-            continue
-        if len(names) > 1:
-            click.echo(f"== {name}")
-        click.echo(text, nl=False)
-
-
-@runs.command()
-@click.argument("run", required=False)
-@tracker
-@root_of_runs
-@host_of_runs
-@namespace_of_runs
-@telling
-def track(
-    told: Told, run: str | None, track: str, root: str, host: str | None, namespace: str | None
-) -> None:
-    """Send RUN to an MLflow tracking server; by default all that a server has not got all of.
-
-    RUN can be one that was not tracked when it ran. What the server has already is not sent again.
-    With --host it is a run of a KFP server, whose tasks could not reach MLflow.
-    """
-    from edgeline.local import telling as sending
-
-    _check(host, namespace)
-    if host:
-        _track_there(told, run, track, root, host, namespace)
-        return
-    if run is None:
-        count = sending.send_pending(Path(root), track, told)
-        told(f"{count} run{'' if count == 1 else 's'} sent.", sent=count)
-        return
-    sending.send_one(_named(root, run), track)
-    told(sending.outcome(_named(root, run).folder), sent=1)
-
-
-@runs.command()
-@click.argument("names", nargs=-1, metavar="[RUN ...]")
-@click.option(
-    "-o",
-    "--output",
-    default="tensorboard",
-    show_default=True,
-    callback=new_folder,
-    metavar="FOLDER",
-    help="The folder to write to.",
-)
-@click.option(
-    "--projector",
-    is_flag=True,
-    help="Write the vectors of Embedding layers, too, with the words of their rows.",
-)
-@root_of_runs
-@telling
-def tensorboard(
-    told: Told, names: tuple[str, ...], output: str, projector: bool, root: str
-) -> None:
-    """Write the trainings of the RUNs, by default the latest, as logs that TensorBoard reads.
-
-    Losses, metrics and the gradients' norm by epoch, and loss, learning rate and norm by step:
-    `tensorboard --logdir FOLDER` draws the runs beside each other.
-    """
-    from edgeline.local import tensorboard as logs
-
-    found = [_named(root, name) for name in names or (LATEST,)]
-    files = logs.write(found, Path(output), projector)
-    told("\n".join(map(str, files)), files=[str(file) for file in files])
-
-
-@runs.command()
-@click.argument("names", nargs=-1, metavar="[RUN ...]")
-@click.option(
-    "--limit",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    callback=finite,
-    metavar="GB",
-    help="What all runs may take.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
-@root_of_runs
-@telling
-def prune(told: Told, names: tuple[str, ...], limit: float, dry_run: bool, root: str) -> None:
-    """Remove the oldest runs until all take no more than the limit; or the given RUNs.
-
-    The latest run of each pipeline stays, and so does one whose results another run has taken, or
-    that is running.
-    """
-    from edgeline.local import pruning
-    from edgeline.reports.report import size
-
-    wanted = [_named(root, name).name for name in names]
-    planned = pruning.plan(Path(root), int(limit * GB), wanted)
-    if refused := [name for name in wanted if name in planned.stays]:
-        raise EdgelineError(
-            f"Run {refused[0]} cannot be removed: {planned.stays[refused[0]]}. Nothing is removed."
-        )
-    if not dry_run:
-        pruning.remove(Path(root), planned)
-    done = "would be removed" if dry_run else "removed"
-    for run, taken in planned.remove:
-        told(f"{done}: {run.name} ({size(taken)})")
-    left = planned.total - planned.freed
-    count = len(planned.remove)
-    told(
-        f"{count} run{'' if count == 1 else 's'} {done}, {size(left)} left in {root}.",
-        removed=[] if dry_run else [run.name for run, _ in planned.remove],
-        would_be_removed=[run.name for run, _ in planned.remove] if dry_run else [],
-        bytes_left=left,
-    )
-    if not names and left > limit * GB:
-        for name, why in planned.stays.items():
-            told(f"stays: {name}, {why}")
-
-
 def _list_there(host: str, namespace: str | None, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Column, Table
@@ -401,48 +233,6 @@ def _list_there(host: str, namespace: str | None, as_json: bool) -> None:
     terminal.console().print(table if found else "The server tells of no run.")
 
 
-def _track_there(
-    told: Told, run: str | None, track: str, root: str, host: str, namespace: str | None
-) -> None:
-    from edgeline.client import there
-    from edgeline.kubeflow.api import connect
-    from edgeline.local import telling as sending
-    from edgeline.local import tracking_state
-
-    sending.check()
-    place = track or os.environ.get(tracking_state.URI, "")
-    if run is None or not place:
-        what = (
-            "the run of the server"
-            if run is None
-            else f"a tracker, --track URI or {tracking_state.URI}"
-        )
-        raise UsageError(f"Name {what}.")
-    sent = there.track(connect(host, namespace), run, "" if root == RUNS else root, place)
-    told(f"Sent of run {run}: {', '.join(sent) or 'nothing, MLflow has it all'}.", sent=len(sent))
-
-
-@contextlib.contextmanager
-def _of(root: str, host: str | None, namespace: str | None) -> Iterator[Callable[[str], KeptRun]]:
-    """What finds a run by its name, here or on a server; files of the latter go when it ends."""
-    _check(host, namespace)
-    if host is None:
-        yield lambda name: _named(root, name)
-        return
-    from edgeline.client.there import fetched
-    from edgeline.kubeflow.api import connect
-
-    server, place = connect(host, namespace), "" if root == RUNS else root
-    with tempfile.TemporaryDirectory(prefix="edgeline-runs-") as folder:
-        yield lambda name: fetched(server, name, place, Path(folder))
-
-
-def _check(host: str | None, namespace: str | None) -> None:
-    """Runs of this machine have no namespace: who gives one means a server's."""
-    if namespace and not host:
-        raise UsageError("--namespace is for --host: leave it out, or give both.")
-
-
 def _published(name: str, stack: contextlib.ExitStack) -> KeptRun | None:
     """A bundle as a run; None where a name is not a bundle's."""
     from edgeline.local.published import is_bundle, of_bundle
@@ -451,12 +241,6 @@ def _published(name: str, stack: contextlib.ExitStack) -> KeptRun | None:
     if not is_bundle(name):
         return None
     return of_bundle(name, stack.enter_context(local_copy(name)))
-
-
-def _named(root: str, name: str) -> KeptRun:
-    from edgeline.local.runs import named
-
-    return named(Path(root), name)
 
 
 def _summary(run: KeptRun) -> dict[str, Any]:

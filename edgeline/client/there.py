@@ -22,9 +22,12 @@ from edgeline.local.plan import plan
 from edgeline.local.record import SCHEMA
 from edgeline.local.redaction import redacted
 from edgeline.local.runs import KeptRun
+from edgeline.tracking.entries import OURS
 
 if TYPE_CHECKING:
     from kfp import Client as KfpClient
+
+    from edgeline.tracking.registry import RegistryAddress
 
 MOST = 50  # runs in a list: the newest
 NOT_TOLD = "not told"
@@ -131,6 +134,34 @@ def track(server: KfpClient, run: str, root: str, uri: str) -> list[str]:
     from edgeline.client import tracking
     from edgeline.tracking.tracker import Tracker
 
+    pipeline, started, files = _ended(server, run, root)
+    return tracking.send(files, run, pipeline, started, Tracker(uri))
+
+
+def register(server: KfpClient, run: str, root: str, place: RegistryAddress) -> list[str]:
+    """Register what tasks of a server's run have published, as the registry was down; the versions
+    that it has, each as `name version`.
+
+    Args:
+        run, root: see `fetched`.
+
+    Raises:
+        EdgelineError: the server, the store or the registry does not answer; or the run goes on.
+    """
+    from edgeline.client import tracking
+    from edgeline.tracking import registry
+
+    _, started, files = _ended(server, run, root)
+    versions = tracking.versions_of(files, started)
+    registry.register(place, versions)
+    return [f"{each.name} {each.tags.get(f'{OURS}version', '')}" for each in versions]
+
+
+def _ended(server: KfpClient, run: str, root: str) -> tuple[str, int, Iterator[stored.StoredFile]]:
+    """The pipeline of a run that has ended, when it began in milliseconds since 1970, and the files
+    of its tasks but of those from the cache."""
+    from edgeline.client import tracking
+
     found = asking(lambda: server.get_run(run))
     if (state := run_state(found)) == "running":
         raise EdgelineError(
@@ -138,9 +169,8 @@ def track(server: KfpClient, run: str, root: str, uri: str) -> list[str]:
         )
     remote = _remote(server, run, _spec(server, found), root)
     cached = [task.task.name for task in remote.tasks.values() if task.state == "cached"]
-    files = tracking.not_cached(remote._files(), cached)
     started = round(1000 * found.created_at.timestamp()) if found.created_at else 0
-    return tracking.send(files, run, remote.pipeline, started, Tracker(uri))
+    return remote.pipeline, started, tracking.not_cached(remote._files(), cached)
 
 
 def _remote(server: KfpClient, run: str, spec: Mapping[str, Any], root: str) -> RemoteRun:

@@ -1,4 +1,4 @@
-"""A server's run told to MLflow afterwards: what its tasks could not, as their tracker was down.
+"""A server's run told to MLflow or registered afterwards, as its tasks could not: it was down.
 
 All that a task in a pod tells follows from its artifacts, which lie in the run's store. So nothing
 has to be kept for it: the artifacts are read again, and logged as the task would have done
@@ -15,7 +15,7 @@ from edgeline.artifacts.folder import LISTING, schema_of
 from edgeline.client.stored import EXECUTION, StoredFile
 from edgeline.errors import EdgelineError
 from edgeline.stores import storage
-from edgeline.tracking.entries import EPOCHS, TrackedEntry, of_pod
+from edgeline.tracking.entries import EPOCHS, TrackedEntry, VersionToRegister, of_pod
 from edgeline.tracking.tracker import Tracker
 
 LISTED = (LISTING, EPOCHS)  # what is told of any folder; of a bundle all of it is
@@ -34,16 +34,33 @@ def send(
     Raises:
         EdgelineError: the store or the tracker does not answer, or refuses.
     """
+    sent = []
+    for task, entry in _entries(files, started):
+        if not entry.is_empty and tracker.log_task(run, pipeline, task, entry):
+            sent.append(task)
+    return sent
+
+
+def versions_of(files: Iterable[StoredFile], started: int) -> list[VersionToRegister]:
+    """What a run's tasks have published.
+
+    Args:
+        files, started: see `send`.
+
+    Raises:
+        EdgelineError: the store does not answer, or refuses.
+    """
+    return [each for _, entry in _entries(files, started) for each in entry.published]
+
+
+def _entries(files: Iterable[StoredFile], started: int) -> Iterator[tuple[str, TrackedEntry]]:
+    """What each task tells, whose files are on this machine until the next one's turn."""
     by_task: dict[str, list[StoredFile]] = {}
     for file in files:
         by_task.setdefault(file.task, []).append(file)
-    sent = []
     for task, own in by_task.items():
         with tempfile.TemporaryDirectory(prefix="edgeline-tracking-") as folder:
-            entry = entry_of(own, started, Path(folder))
-            if not entry.is_empty and tracker.log_task(run, pipeline, task, entry):
-                sent.append(task)
-    return sent
+            yield task, entry_of(own, started, Path(folder))
 
 
 def entry_of(files: Iterable[StoredFile], started: int, folder: Path) -> TrackedEntry:

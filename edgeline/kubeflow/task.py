@@ -98,6 +98,7 @@ def main() -> None:
         executor_main()
         outputs.shorten(given)
         tracked.tell(given)
+        tracked.register(given)
 
 
 @contextlib.contextmanager

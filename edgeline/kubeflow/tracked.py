@@ -1,10 +1,13 @@
-"""What a task tells MLflow of itself, where Kubeflow gives it a run there.
+"""What a task tells MLflow of itself, where Kubeflow gives it a run there, and what it registers.
 
 With its MLflow plugin, Kubeflow Pipelines 2.17 makes a run in MLflow for each task, sets its
 identifier and the server's address in the task's environment, and when the task has ended logs its
 parameters and the numbers of its Metrics outputs (backend/src/v2/common/plugins/mlflow/handler.go).
 So a task adds what Kubeflow does not log, and nothing else: the training by epoch, reports,
 digests, the data that it read, and what it published.
+
+Kubeflow's registry of models is told of what a task published where the environment names one
+(`edgeline.tracking.registry`).
 """
 
 from __future__ import annotations
@@ -48,6 +51,35 @@ def tell(executor_input: Mapping[str, Any]) -> None:
         print(
             f"MLflow has not got this task's reports, curves and digests: {why}. The run's store "
             "has them, and `edgeline runs track RUN --host URL` sends them when MLflow is back.",
+            flush=True,
+        )
+
+
+def register(executor_input: Mapping[str, Any]) -> None:
+    """Register what a task has published, when it has ended well. It stays so whatever happens.
+
+    Args:
+        executor_input: see `tell`.
+    """
+    from edgeline.stores.destinations import LOCAL_RUN
+    from edgeline.tracking.registry import URL
+
+    if not os.environ.get(URL) or LOCAL_RUN in os.environ:
+        return
+    from edgeline.artifacts.folder import schema_of
+    from edgeline.tracking.entries import version_of
+    from edgeline.tracking.registering import send
+
+    try:
+        places, _ = _artifacts(executor_input)
+        bundles = [place for place in places.values() if schema_of(place).startswith("bundle/")]
+        why = send([version_of(place) for place in bundles]) if bundles else ""
+    except Exception as error:  # whatever it is, a good task is not to fail for it
+        why = f"{type(error).__name__}: {error}"
+    if why:
+        print(
+            f"Kubeflow's registry has not got what this task published: {why}. The run's store has "
+            "it, and `edgeline runs register RUN --host URL` registers it when it is back.",
             flush=True,
         )
 

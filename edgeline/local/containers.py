@@ -74,7 +74,8 @@ def run_container(
         its exit code.
 
     Raises:
-        EdgelineError: the image is not to be had, or the container cannot be started.
+        EdgelineError: the image is not to be had, the container cannot be started, or it ran out of
+            memory.
     """
     import docker
 
@@ -98,7 +99,11 @@ def run_container(
         for line in container.logs(stream=True):
             log.write(line)
             log.flush()
-        return int(container.wait()["StatusCode"])
+        code = int(container.wait()["StatusCode"])
+        container.reload()
+        if code and container.attrs["State"].get("OOMKilled"):
+            raise EdgelineError("Its container was ended, as memory ran out: give Docker more.")
+        return code
     except BaseException:
         container.stop(timeout=STOP_TIME)
         raise

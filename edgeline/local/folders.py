@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -13,6 +14,8 @@ from edgeline.errors import EdgelineError, at_path
 
 RECORD = "run.json"
 LOCK = ".running"  # locked while a process runs in the folder; it holds that process' number
+ORDER = ".order"  # in the root: how many attempts there were
+SAMPLES = "samples"  # below the root: what runs on a sample publish
 TRIES = 5
 
 
@@ -67,6 +70,32 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+def next_order(root: Path) -> int:
+    """A number that no attempt at a run below a root has had, and larger than all before it.
+
+    Which run is the latest follows from it and not from the clock, which may be set back: what is
+    the latest goes on with --resume, and what is the oldest may be removed.
+    """
+    with open(root / ORDER, "a+b") as stream:
+        _wait_for(stream.fileno())
+        stream.seek(0)
+        try:
+            last = int(stream.read())
+        except ValueError:  # it is new, or damaged
+            last = max((_order_of(file) for file in root.glob(f"*/{RECORD}")), default=0)
+        stream.truncate(0)
+        stream.write(b"%d\n" % (last + 1))
+        return last + 1
+
+
+def _order_of(file: Path) -> int:
+    try:
+        order = json.loads(file.read_bytes())["order"]
+    except (OSError, ValueError, LookupError, TypeError):  # damaged, or of an older edgeline
+        return 0
+    return order if isinstance(order, int) else 0
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process runs in a run's folder."""
     try:
@@ -95,6 +124,13 @@ def _tries(file: int) -> Iterator[bool]:
     for _ in range(TRIES):
         yield _lock(file)
         time.sleep(0.02)
+
+
+def _wait_for(file: int) -> None:
+    with contextlib.suppress(ImportError, OSError):  # as in `_lock`
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _lock(file: int) -> bool:

@@ -20,6 +20,7 @@ from edgeline.pipelines.flat import fields_called
 from edgeline.pipelines.parameter import Parameter
 from edgeline.pipelines.parameters import complete, parameters_of
 from edgeline.stores import storage
+from edgeline.tracking.registry import address
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,13 +70,15 @@ def run_here(
 
     Raises:
         UsageError: a parameter is without a value, or the run cannot succeed (see
-            `edgeline.preflight`): every mistake, on a line each; a tracker cannot be told.
+            `edgeline.preflight`): every mistake, on a line each; a tracker cannot be told, or what
+            names a registry does not.
         EdgelineError: the run to go on with is running.
     """
     if track:
         from edgeline.local.telling import check
 
         check()
+    address()
     parameters = parameters_of(definition)
     _refuse_null(arguments, parameters)
     _refuse_artifacts(definition)
@@ -99,7 +102,7 @@ def run_here(
             warm.begin()
         # kfp.local and what it brings cost more than all questions
         sdk.import_local()
-        from edgeline.local import heads, pruning, runner, telling
+        from edgeline.local import heads, pruning, registering, runner, telling
         from edgeline.local.page import write_page
         from edgeline.local.progress import Progress
         from edgeline.local.record import Recorder
@@ -110,9 +113,11 @@ def run_here(
         if earlier:
             for line in heads.go_on(head, earlier.record, earlier.start):
                 say(line)
+        head["order"] = folders.next_order(folder.parent)
         heads.keep(definition, folder)
         recorder = Recorder(folder, head, tasks)
         told = stack.enter_context(telling.telling(folder, track, name, say))
+        stack.enter_context(registering.registering(folder, say))
         with Progress(console, list(tasks)) as progress:
             result = _recorded(
                 lambda change: runner.run_in(

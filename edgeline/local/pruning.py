@@ -1,7 +1,7 @@
 """How much runs take of the disk, and which of them may go.
 
 A run stays where a process runs in it, where it is its pipeline's latest, where a run that stays
-has taken results of it, and where its tracker has not got all of it.
+has taken results of it, and where its tracker or its registry has not got all of it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline.local import registering, tracking_state
 from edgeline.local.folders import held, is_held
 from edgeline.local.runs import KeptRun, kept
-from edgeline.local.tracking_state import is_pending
 from edgeline.reports.report import size
 
 LIMIT = 20_000_000_000  # bytes of all runs of a root, above which a run says so
@@ -89,7 +89,12 @@ def plan(root: Path, limit: int = LIMIT, names: Iterable[str] = ()) -> Pruning:
         stays |= {
             run.name: "its tracker has not got all of it"
             for run in candidates
-            if is_pending(run.folder)
+            if tracking_state.is_pending(run.folder)
+        }
+        stays |= {
+            run.name: "its registry has not got what it published"
+            for run in candidates
+            if registering.is_pending(run.folder)
         }
     stays |= {run.name: "it is running" for run in candidates if is_held(run.folder)}
     remove = [run for run in candidates if run.name not in stays]

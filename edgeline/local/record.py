@@ -6,6 +6,7 @@ was killed has one, too. It holds no secret and no query of a URL (`edgeline.loc
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -13,39 +14,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edgeline import artifacts
 from edgeline.artifacts.folder import digest_of
 from edgeline.errors import EdgelineError
 from edgeline.formats import typed
+from edgeline.kubeflow.states import RunState, TaskState
 from edgeline.local.folders import RECORD, is_held
 from edgeline.local.plan import PlannedTask
 from edgeline.local.redaction import redacted
 from edgeline.local.tasks import RunResult, TaskResult
 
-FIELDS = (  # of every record
-    *(
-        "pipeline",
-        "source",
-        "folder",
-        "started",
-        "cache",
-        "docker",
-        "given",
-        "left_out",
-        "parameters",
-    ),
-    *("pins", "pipeline_digest", "edgeline", "code", "packages", "host", "attempts"),
-    *("state", "error", "ended", "seconds"),
-)
+FIELDS: dict[str, type | tuple[type, ...]] = {  # of every record
+    **dict.fromkeys(("pipeline", "source", "folder", "started", "pipeline_digest"), str),
+    **dict.fromkeys(("edgeline", "code", "state", "error"), str),
+    **dict.fromkeys(("cache", "docker"), bool),
+    **dict.fromkeys(("given", "parameters", "pins", "packages", "host", "tasks"), dict),
+    **dict.fromkeys(("left_out", "attempts"), list),
+    "ended": (str, type(None)),
+    "seconds": (int, float),
+}
+TASK: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("error", "began", "again"), str),
+    **dict.fromkeys(("seconds", "cpu_seconds", "peak_memory"), (int, float)),
+    **dict.fromkeys(("outputs", "digests", "plan"), dict),
+}
+HOST = ("name", "system", "machine", "cpus", "memory", "python")
 SCHEMA = "run/v1"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 PIPELINE = "pipeline.yaml"  # in a run's folder: what was run, compiled
 
 
 def now() -> str:
     """The time, in UTC, as records have it: 2026-01-31T12:00:00Z."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(timezone.utc).strftime(TIME)
 
 
 @dataclass
@@ -121,6 +124,8 @@ class Recorder:
 def read(folder: Path) -> dict[str, Any]:
     """The record of a run; one whose process is gone is `interrupted`, and so are its tasks.
 
+    What its tasks say is looked at by `restored`.
+
     Raises:
         EdgelineError: there is none, or it is damaged, or of another edgeline.
     """
@@ -132,16 +137,13 @@ def read(folder: Path) -> dict[str, Any]:
             f"{folder / RECORD} was written by another edgeline (its schema is "
             f"{record.get('schema', 'not told')}, not {SCHEMA}): run the pipeline again."
         )
-    if absent := [name for name in FIELDS if name not in record]:
-        raise _damaged(folder, f"{absent[0]} is missing")
-    attempts = record["attempts"]
-    if not attempts or not all(isinstance(each, dict) and "started" in each for each in attempts):
-        raise _damaged(folder, "an attempt is without its time")
-    restored(folder, record)
+    if why := _fault(record):
+        raise _damaged(folder, why)
     if record["state"] == "running" and not is_held(folder):
         record["state"] = "interrupted"
         for task in record["tasks"].values():
-            task["state"] = {"running": "canceled"}.get(task["state"], task["state"])
+            if isinstance(task, dict) and task.get("state") == "running":
+                task["state"] = "canceled"
     return record
 
 
@@ -163,12 +165,46 @@ def restored(folder: Path, record: Mapping[str, Any]) -> RunResult:
             error=record["error"],
         )
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(folder, repr(error)) from error
+        raise _damaged(folder, str(error) if type(error) is ValueError else repr(error)) from error
+
+
+def _fault(record: Mapping[str, Any]) -> str:
+    """What is missing of a record, or of another kind than Edgeline writes; "" for nothing."""
+    for name, kind in FIELDS.items():
+        if name not in record:
+            return f"{name} is missing"
+        if not isinstance(record[name], kind):
+            return f"{name} is of another kind"
+    if record["state"] not in get_args(RunState):
+        return f"its state is {record['state'][:20]!r}"
+    if not isinstance(record.get("order", 0), int):
+        return "its order is not a number"
+    for name in HOST:
+        if name not in record["host"]:
+            return f"{name} of the host is missing"
+    for each in (record["pins"], record["packages"]):
+        if not all(isinstance(value, str) for value in each.values()):
+            return "a pin or a package's version is not a text"
+    if not all(
+        isinstance(each, dict) and _is_time(each.get("started")) for each in record["attempts"]
+    ):
+        return "an attempt is without its time"
+    return "" if record["attempts"] else "it has no attempt"
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return bool(datetime.strptime(value, TIME))
+    except (TypeError, ValueError):
+        return False
 
 
 def _damaged(folder: Path, why: str) -> EdgelineError:
+    place = folder / RECORD
+    with contextlib.suppress(ValueError):  # it lies elsewhere
+        place = place.relative_to(Path.cwd())
     return EdgelineError(
-        f"{folder / RECORD} is damaged ({why}): remove that folder, or run the pipeline again."
+        f"{place} is damaged ({why}): remove that folder, or run the pipeline again."
     )
 
 
@@ -177,6 +213,15 @@ def _restored(folder: Path, task: Mapping[str, Any]) -> TaskResult:
     for name in ("needs", "gates"):
         own[name] = tuple(own[name])
     own["choices"] = tuple(tuple(each) for each in own["choices"])
+    if task["state"] not in get_args(TaskState):
+        raise ValueError(f"the state of a task is {str(task['state'])[:20]!r}")
+    for name, kind in TASK.items():
+        if not isinstance(task[name], kind):
+            raise ValueError(f"{name} of a task is of another kind")
+    for name, value in task["outputs"].items():
+        is_artifact = isinstance(value, dict) and {"uri", "metadata"} <= value.keys()
+        if is_artifact and not isinstance(value["metadata"], dict):
+            raise ValueError(f"{name} of a task is not an artifact")
     return TaskResult(
         task=PlannedTask(**own),
         state=task["state"],

@@ -29,7 +29,7 @@ from edgeline.artifacts import write_text
 from edgeline.components.notify.truth import NOTE
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.task import MODULE
-from edgeline.local import containers, folders, interfaces, kfp_parts, surroundings
+from edgeline.local import containers, endings, folders, interfaces, kfp_parts, surroundings
 from edgeline.local.cache import RESULTS, Reuse
 from edgeline.local.record import now
 from edgeline.local.redaction import RedactedLines, redacted, secrets_in
@@ -194,7 +194,7 @@ def _watch(
         if result.task.exit_handler:
             _note(output.parents[1] / NOTE, rounds.tasks)
         on_change(result)
-        started = time.monotonic()
+        started, kills = time.monotonic(), endings.memory_kills()
         try:
             ended, reason = start(result.log), ""
         except EdgelineError as error:
@@ -206,7 +206,9 @@ def _watch(
             result.state, result.error = "succeeded", ""
             result.outputs = _outputs(output)
         else:
-            result.state, result.error = "failed", reason or _reason(result.log, ended.code, before)
+            short = endings.memory_kills() > kills
+            reason = reason or _reason(result.log, ended.code, before, short)
+            result.state, result.error = "failed", reason
         on_change(result)
         return Status.SUCCESS if ended.code == 0 else Status.FAILURE
 
@@ -315,10 +317,16 @@ def _outputs(file: Path) -> dict[str, Any]:
     return {**written.get("parameterValues", {}), **artifacts}
 
 
-def _reason(log: Path, code: int, before: int) -> str:
+def _reason(log: Path, code: int, before: int, short: bool) -> str:
+    """Why a task failed.
+
+    Args:
+        before: bytes of the log that are of earlier attempts.
+        short: whether a process was ended for lack of memory meanwhile.
+    """
     text = log.read_bytes()[before:].decode(errors="replace")
-    if code < 0:
-        return f"its process was ended by {signal.Signals(-code).name}; see {log}"
+    if ended := endings.sentence(code, short):
+        return f"{ended}; see {log}"
     if sentences := USER_ERROR.findall(text):
         return str(sentences[-1])
     last = next((line for line in reversed(text.splitlines()) if line.strip()), "no output")

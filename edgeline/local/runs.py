@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class KeptRun:
     def name(self) -> str:
         return self.folder.name
 
-    @property
+    @cached_property
     def result(self) -> RunResult:
         """The run with its tasks.
 
@@ -36,9 +37,22 @@ class KeptRun:
         return records.restored(self.folder, self.record)
 
     @property
-    def when(self) -> tuple[str, str]:
-        """When it was last gone on with, for an order; equal times by name."""
-        return str(self.record["attempts"][-1]["started"]), self.name
+    def when(self) -> tuple[int, str, str]:
+        """When it was last gone on with, for an order: by its number, as clocks may be set back;
+        of an older edgeline by its time."""
+        order = int(self.record.get("order", 0))
+        return order, str(self.record["attempts"][-1]["started"]), self.name
+
+
+def read(folder: Path) -> KeptRun:
+    """The run in a folder.
+
+    Raises:
+        EdgelineError: there is none, or its record is damaged or of another edgeline.
+    """
+    run = KeptRun(folder.resolve(), records.read(folder))
+    _ = run.result  # which tells of damage, and is kept
+    return run
 
 
 def kept(root: Path) -> list[KeptRun]:
@@ -52,7 +66,7 @@ def look(root: Path) -> tuple[list[KeptRun], list[str]]:
     found, unread = [], []
     for file in sorted(root.glob(f"*/{RECORD}")):
         try:
-            found.append(KeptRun(file.parent.resolve(), records.read(file.parent)))
+            found.append(read(file.parent))
         except EdgelineError as error:  # of an older edgeline, or damaged
             unread.append(str(error))
     return sorted(found, key=lambda run: run.when, reverse=True), unread
@@ -72,7 +86,7 @@ def named(root: Path, name: str, pipeline: str = "") -> KeptRun:
     """
     for folder in (root / name, Path(name)):
         if name != LATEST and (folder / RECORD).is_file():
-            return KeptRun(folder.resolve(), records.read(folder))
+            return read(folder)
     runs = kept(root)
     wanted = pipeline if name == LATEST else name
     for run in runs:

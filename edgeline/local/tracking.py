@@ -8,14 +8,14 @@ and the next run or `edgeline runs track` sends it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
-from edgeline.local import folders, record
+from edgeline.local import folders, runs
 from edgeline.local.page import PAGE
 from edgeline.local.parameters import flat
 from edgeline.local.redaction import redacted
@@ -23,7 +23,13 @@ from edgeline.local.runs import KeptRun
 from edgeline.local.summary import metrics
 from edgeline.local.tasks import DONE, TaskResult
 from edgeline.local.tracking_state import LOCK, STATE, TrackingState, read, write
-from edgeline.tracking.entries import OURS, TrackedEntry, named, of_artifacts
+from edgeline.tracking.entries import (
+    OURS,
+    TrackedEntry,
+    VersionToRegister,
+    named,
+    of_artifacts,
+)
 from edgeline.tracking.tracker import PARENT, Tracker
 
 STATUS = {  # MLflow's, by a run's state; one that stopped has ended as it was asked to
@@ -50,7 +56,7 @@ def send(folder: Path, tracker: Tracker) -> TrackingState:
             raise EdgelineError(f"{folder} has no {STATE}: name a run that is tracked.")
         if not own:
             return state
-        run = KeptRun(folder, record.read(folder))
+        run = runs.read(folder)
         try:
             _send(run, state, tracker)
             state.reason = ""
@@ -95,7 +101,8 @@ def entries(run: KeptRun) -> Iterator[TrackedEntry]:
     yield TrackedEntry(f"run/{attempt}", started, params=named(params), tags=_tags(run))
     for name, task in run.result.tasks.items():
         if task.state in DONE or task.state == "failed":
-            yield _of_task(name, task, started, _lineage(own))
+            entry = _of_task(name, task, started, _lineage(own))
+            yield replace(entry, published=tuple(_for_others(run, entry.published)))
     state: str = run.result.state
     if state != "running":
         ended = _milliseconds(own["ended"] or own["attempts"][-1]["started"])
@@ -130,6 +137,16 @@ def _of_task(name: str, task: TaskResult, started: int, lineage: Mapping[str, st
         data=found.data,
         published=tuple(replace(each, tags={**each.tags, **lineage}) for each in found.published),
     )
+
+
+def _for_others(
+    run: KeptRun, published: Iterable[VersionToRegister]
+) -> Iterator[VersionToRegister]:
+    """Published versions but for those of a sample, which lie beside the runs and are nobody's."""
+    samples = run.folder.parent / folders.SAMPLES
+    for each in published:
+        if "://" in each.uri or not Path(each.uri).resolve().is_relative_to(samples.resolve()):
+            yield each
 
 
 def _tags(run: KeptRun) -> dict[str, str]:

@@ -32,6 +32,7 @@ from edgeline.preflight.given import GivenRun
 QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     places.pins,
     places.inputs,
+    places.empty,
     module.source,
     module.label,
     module.features,

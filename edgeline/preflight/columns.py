@@ -93,11 +93,15 @@ def batch(run: GivenRun) -> Iterator[str]:
         lines = fewer_rows_than(run.files, size)
         heads = len(run.files) if run.format == "csv" else 0
         rows = None if lines is None else lines - heads
-    if rows is not None and size > rows:
-        yield (
-            f"batch_size is {size}, but the data has at most {max(rows, 0)} rows, and the split "
-            "train fewer: make it smaller."
-        )
+    if rows is None or size <= rows:
+        return
+    if rows <= 0:
+        yield f"Parameter data: {run.header.file} has no row: give data with at least one."
+        return
+    yield (
+        f"batch_size is {size}, but the data has at most {rows} rows, and the split train fewer: "
+        "make it smaller."
+    )
 
 
 def over_time(run: GivenRun) -> Iterator[str]:

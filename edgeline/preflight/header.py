@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from edgeline.components.ingest import csv_header
@@ -18,6 +19,7 @@ from edgeline.errors import EdgelineError
 from edgeline.stores.storage import LocatedFile
 
 BEGINNING = 1 << 20  # bytes that are read of a text file
+FEW = 4096  # bytes of a file that may be nothing but blank lines
 MOST_FILES = 100  # whose footers are read
 IMAGES = ("image", "label", "path")  # the columns that ingest makes of image files
 
@@ -66,6 +68,15 @@ def read_header(
         return found and replace(found, names=(*found.names, *values_above(files[0])))
     except (EdgelineError, OSError, ValueError, LookupError, csv.Error):
         return None  # ingest says what is wrong with a file
+
+
+def is_empty(file: LocatedFile) -> bool:
+    """Whether a local file has no byte, or none but those of blanks and ends of lines."""
+    size = Path(file.location).stat().st_size
+    if size >= FEW:
+        return False
+    content = Path(file.location).read_bytes() if size else b""
+    return not content.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def fewer_rows_than(files: Sequence[LocatedFile], count: int) -> int | None:

@@ -11,12 +11,14 @@ from pathlib import Path
 from edgeline.components.ingest.formats import format_of
 from edgeline.errors import EdgelineError, shortened
 from edgeline.preflight.given import GivenRun
+from edgeline.preflight.header import is_empty
 from edgeline.stores import destinations, remote, storage, tables
 from edgeline.stores.remote import PIN
 from edgeline.stores.signed import ROOTS, refuse_signed
 
 LOCATIONS = ("data", "module")  # that may be pinned
 _LIKE_A_PIN = re.compile(r"#sha-?(256|512|1)[=:-]?|#md5")
+LINES = ("json", "tfrecord")  # formats of rows alone, of which a part may have none
 INPUTS = ("source", "schema_uri", "baseline_uri", "baseline_model_uri", "labels")
 # What the examples of a run take at least, of the bytes of the data: text becomes numbers. The taxi
 # trips' CSV gives 0.12 and the digits' Parquet 1.0; data that packs far better is not refused.
@@ -68,6 +70,21 @@ def inputs(run: GivenRun) -> Iterator[str]:
             format_of(run.files)
         except EdgelineError as error:
             yield f"Parameter data: {error}"
+
+
+def empty(run: GivenRun) -> Iterator[str]:
+    """Local files of data that are empty: all of them, or one where ingest takes none."""
+    files = run.files or []
+    if not run.format or run.format == "sqlite":  # whose query tells
+        return
+    hollow = [file.name for file in files if is_empty(file)]
+    if not hollow:
+        return
+    those = f"{hollow[0]} and {len(hollow) - 1} more are" if hollow[1:] else f"{hollow[0]} is"
+    if len(hollow) == len(files):
+        yield f"Parameter data: {those} empty: give data with at least one row."
+    elif run.format not in LINES:
+        yield f"Parameter data: {those} empty: replace what is empty, or leave it out."
 
 
 def destination(run: GivenRun) -> Iterator[str]:

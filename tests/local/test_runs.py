@@ -99,7 +99,7 @@ def test_the_oldest_go_until_the_limit_and_a_run_that_runs_stays(tiny):
     for number, run in enumerate(tiny.runs):
         (run / ".size").write_text("1000000000")
         record = json.loads((run / "run.json").read_text())
-        record["attempts"][-1]["started"] = f"2026-01-0{3 - number}T00:00:00Z"
+        record["order"] = 3 - number
         (run / "run.json").write_text(json.dumps(record))
     planned = pruning.plan(tiny.root, 2_500_000_000)
     assert [run.name for run, _ in planned.remove] == [names[2]]  # the oldest by when it ran
@@ -132,6 +132,8 @@ def test_a_damaged_record_is_named_and_the_other_runs_are_listed(two):
     for changed, why in (
         ({"tasks": {}, "schema": "run/v1"}, "pipeline is missing"),
         ({**whole, "attempts": [{}]}, "an attempt is without its time"),
+        ({**whole, "attempts": 5}, "attempts is of another kind"),
+        ({**whole, "state": "gone"}, "its state is 'gone'"),
         ({**whole, "tasks": {"read": {}}}, "KeyError('plan')"),
     ):
         record.write_text(json.dumps(changed))
@@ -140,6 +142,29 @@ def test_a_damaged_record_is_named_and_the_other_runs_are_listed(two):
         assert two[1] in said
         code, said = edgeline("show", two[0])
         assert code == 1 and why in said
+
+
+def test_the_latest_run_is_so_whatever_the_clock_said(tiny, monkeypatch):
+    from edgeline.local import pruning, record
+
+    tiny.run()
+    monkeypatch.setattr(record, "now", lambda: "2001-01-01T00:00:00Z")  # it was set back
+    tiny.before("tell", "raise ValueError('no room')")
+    tiny.run("times=4")
+    _, text = edgeline("list", "--json")
+    assert [run["started"][:4] == "2001" for run in json.loads(text)] == [True, False]
+    tiny.before("tell", "")
+    tiny.shown  # noqa: B018  # what was said so far
+    assert tiny.resume() == ""  # the one that failed
+    assert "Nothing has changed since" in tiny.shown
+    [first] = [run for run, _ in pruning.plan(tiny.root, limit=0).remove]
+    assert not first.record["started"].startswith("2001")
+    # the number is found again where its file was removed
+    (tiny.root / ".order").unlink()
+    tiny.run("times=5")
+    _, text = edgeline("list", "--json")
+    assert len(json.loads(text)) == 3
+    assert json.loads(text)[0]["metrics"] == {"length": 10.0}
 
 
 def test_options_of_the_list_need_no_command(two):

@@ -72,6 +72,38 @@ def test_a_run_without_mistakes_is_not_refused(faults: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"a.csv": ""}, "Parameter data: a.csv is empty: give data with at least one row."),
+        (
+            {"a.csv": "\ufeff\n\n"},
+            "Parameter data: a.csv is empty: give data with at least one row.",
+        ),
+        (
+            {"a.csv": "x,y\n1,2\n", "b.csv": "", "c.csv": ""},
+            "Parameter data: b.csv and 1 more are empty: replace what is empty, or leave it out.",
+        ),
+        ({"a.jsonl": "", "b.jsonl": ""}, "a.jsonl and 1 more are empty: give data with at least"),
+        ({"a.csv": "x,y\n"}, "Parameter data: a.csv has no row: give data with at least one."),
+    ],
+)
+def test_data_without_a_row_is_told(
+    faults: Any, tmp_path: Path, files: dict[str, str], said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    told = faults(data=",".join(str(tmp_path / name) for name in files), batch_size=1)
+    assert [sentence for sentence in told if said in sentence]
+
+
+def test_a_part_without_a_row_may_be_empty(faults: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"x": 1}\n')
+    (tmp_path / "b.jsonl").write_text("")
+    told = faults(data=f"{tmp_path}/a.jsonl,{tmp_path}/b.jsonl")
+    assert not [sentence for sentence in told if "empty" in sentence]
+
+
 @pytest.mark.parametrize("name", ["taxi", "digits"])
 def test_the_pipelines_that_come_with_edgeline_have_none(name: str) -> None:
     parameters = parameters_of(catalogue.load(name))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 import pytest
 from mlflow_server import Mlflow
+from published_bundle import publish
 from tiny_pipeline import Tiny, tiny
 
 from edgeline import artifacts
-from edgeline.artifacts.bundle import Bundle, Signature, read_manifest, write_manifest
+from edgeline.artifacts.bundle import read_manifest
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import face, tracked
 from edgeline.local import telling, tracking_state
@@ -293,28 +293,6 @@ def test_what_tasks_could_not_tell_is_read_from_the_store_and_sent_once(
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     return publish(tmp_path, "m")
-
-
-def publish(folder: Path, name: str) -> Path:
-    """What publish leaves of a version: the bundle with what is known of it."""
-    with artifacts.writing(folder / "bundle", "bundle/v1") as draft:
-        shutil.copy(ROOT / "tests" / "data" / "line.tflite", draft.path / "model.tflite")
-        bundle = Bundle(
-            name=name,
-            version=1,
-            target="litert",
-            model="model.tflite",
-            task="regression",
-            quantisation="float",
-            takes="raw",
-            signature=Signature((), ()),
-            features=(),
-            files=artifacts.list_files(draft.path),
-            provenance={"data_digest": "d" * 64, "git_commit": "c0ffee"},
-        )
-        write_manifest(draft.path, bundle)
-        draft.metadata |= {"name": name, "version": 1, "uri": str(folder / "models" / name / "1")}
-    return folder / "bundle"
 
 
 def test_a_published_version_is_registered_once_with_its_lineage(

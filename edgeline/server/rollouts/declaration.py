@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from edgeline.errors import EdgelineError, UsageError, asked_for
 from edgeline.formats import typed
+from edgeline.formats.told_apart import told_apart
 
 Mode = Literal["canary", "shadow"]
 Comparison = Literal["values", "class"]
@@ -102,17 +103,18 @@ def judge(rollout: Rollout, seen: Seen) -> RolloutVerdict | None:
         (seen.disagreements, seen.rows, rollout.disagreements, "rows disagreed"),
     ):
         if count > limit * max(total, rollout.requests):
+            share, most = told_apart(count / total, limit, ".1%")
             return RolloutVerdict(
-                "return",
-                f"{count} of {total} {what} ({count / total:.1%}), and at most {limit:.1%} may.",
+                "return", f"{count} of {total} {what} ({share}), and at most {most} may."
             )
     enough = seen.requests >= rollout.requests
     ratio = seen.latency_ratio
     if enough and rollout.latency_ratio and ratio > rollout.latency_ratio:
+        times, most = told_apart(ratio, rollout.latency_ratio, ".3g")
         return RolloutVerdict(
             "return",
-            f"a run takes {ratio:.2f} times as long as the stable version's, and at most "
-            f"{rollout.latency_ratio:g} times is allowed.",
+            f"a run takes {times} times as long as the stable version's, and at most "
+            f"{most} times is allowed.",
         )
     if enough and seen.elapsed >= rollout.seconds and rollout.automatic:
         return RolloutVerdict(

@@ -14,3 +14,16 @@ def test_a_value_just_above_its_limit_does_not_read_as_the_limit(difference, sai
     found = Parity(rows=10, outputs={"y": {"max_difference": difference, "mean_difference": 0.0}})
     [reason] = reasons_of(found, FAST, [], Limits(1e-5, 1.0), "in the cloud")
     assert reason == f"The largest difference is {said}, above the limit of 1e-05."
+
+
+def test_neither_does_a_drop_or_a_share_of_decisions():
+    drop = {"accuracy": {"cloud": 0.9, "edge": 0.8899996, "drop": 0.0100004}}
+    found = Parity(
+        rows=1_000_000,
+        outputs={"y": {"max_difference": 0.0, "mean_difference": 0.0}},
+        changed_decisions=50_001,
+        metrics=drop,
+    )
+    share, metric = reasons_of(found, FAST, [], Limits(1.0, 0.05), "in the cloud")
+    assert "(5.0001%), above the limit of 5.0000%." in share
+    assert "0.0100004 worse, above the limit of 0.01." in metric
