@@ -76,9 +76,9 @@ def explain(
         explanation_path=explanation.path,
         explanation_report_path=explanation_report.path,
         plan=ExplainPlan(
-            rows=explained_rows,
+            explained_rows=explained_rows,
             background_rows=background_rows,
-            slices=tuple(explained_slices),
+            explained_slices=tuple(explained_slices),
             gradient_baseline=gradient_baseline,
             min_agreement=min_agreement,
             max_seconds=max_seconds,

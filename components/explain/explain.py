@@ -57,18 +57,18 @@ class ExplainPlan:
     """What is asked.
 
     Attributes:
-        rows: of the split that are explained, evenly spread.
+        explained_rows: of the split, evenly spread.
         background_rows: whose values stand for an unknown one.
-        slices: columns by whose values importance is told, too.
+        explained_slices: columns by whose values importance is told, too.
         gradient_baseline: of integrated gradients, see `gradients.integrate`.
         min_agreement: the least median rank correlation of cloud and edge; -1: any.
         max_seconds: after which no more rows are explained.
         seed: of orders and resamples.
     """
 
-    rows: int = 500
+    explained_rows: int = 500
     background_rows: int = 100
-    slices: tuple[str, ...] = ()
+    explained_slices: tuple[str, ...] = ()
     gradient_baseline: str = gradients.MEAN
     min_agreement: float = -1.0
     max_seconds: int = 600
@@ -76,8 +76,10 @@ class ExplainPlan:
 
     def __post_init__(self) -> None:
         """Raises: EdgelineError: a value that cannot be, by the name of its parameter."""
-        if not 1 <= self.rows <= MOST_ROWS:
-            raise EdgelineError(f"explained_rows is {self.rows}: give 1 to {MOST_ROWS:,}.")
+        if not 1 <= self.explained_rows <= MOST_ROWS:
+            raise EdgelineError(
+                f"explained_rows is {self.explained_rows}: give 1 to {MOST_ROWS:,}."
+            )
         if self.background_rows < 1:
             raise EdgelineError(f"background_rows is {self.background_rows}: give 1 or more.")
         if self.gradient_baseline not in gradients.BASELINES:
@@ -137,12 +139,14 @@ def explain(
     rows = artifacts.read(examples_path, examples.SCHEMA)
     for each in (split, background_split):
         examples.arrow_schema(rows, each)  # an absent or empty split ends here
-    _check_columns(plan.slices, examples.arrow_schema(rows, split))
+    _check_columns(plan.explained_slices, examples.arrow_schema(rows, split))
     sides = both.load(model_path, edge_model_path, compiled_model_path, decision_threshold)
     features = models.raw_features(sides.original.artifact)
     pictures = [f.name for f in features if len(f.shape) == 3]
     fit = _fit(features)
-    most = min(plan.rows, heat_maps.MOST_PICTURES if len(pictures) == len(features) else fit)
+    most = min(
+        plan.explained_rows, heat_maps.MOST_PICTURES if len(pictures) == len(features) else fit
+    )
     given = examples.read_spread(rows, split, sides.original.takes, most)
     numbers = sampling.spread(examples.splits(rows)[split], most)
     recorded = examples.read_spread(rows, background_split, features, min(RECORDED, fit))
@@ -155,7 +159,11 @@ def explain(
     print(f"{len(numbers):,} rows of split {split!r} are explained.", flush=True)
     if len(pictures) < len(features):
         found = _tabular(found, plan, given, targets, recorded, background, label)
-        words = _words(rows, split, plan.slices, numbers[found.edge.rows]) if found.edge else {}
+        words = (
+            _words(rows, split, plan.explained_slices, numbers[found.edge.rows])
+            if found.edge
+            else {}
+        )
         found = _by_slice(found, plan, words)
     found = _pictures(found, plan, given, targets, background, pictures)
     for each in (*found.notes(), *found.warnings()):

@@ -85,8 +85,10 @@ def attribute(
         np.full((count, len(features)), np.nan), base, score, np.zeros(count, bool)
     )
     known = _scores(models[0], background)
-    most = max(1, min(len(known), evaluations // max(2 * (len(features) - 1), 1)))
-    together = max(1, min(AT_ONCE, _fit(rows)) // max(2 * most * (len(features) - 1), 1))
+    order = max(2 * (len(features) - 1), 1)  # answers that one with its reverse needs at most
+    most = max(1, min(len(known), evaluations // order))
+    again = max(1, evaluations // (order * most))
+    together = max(1, min(AT_ONCE, _fit(rows)) // (order * most * again))
     pieces = -(-count // together)
     waiting, lock = iter(range(pieces)), threading.Lock()
     failed = threading.Event()
@@ -100,7 +102,7 @@ def attribute(
             # every so-manyth row: those of some pieces lie evenly
             chosen = np.arange(piece, count, pieces)
             given = {name: array[chosen] for name, array in rows.items()}
-            some = _Pairs.of(given, numbers[chosen], background, most, seed)
+            some = _Pairs.of(given, numbers[chosen], background, (most, again), seed)
             try:
                 values, base, score = some.explained(answers, given, targets[chosen], known)
             except BaseException:
@@ -142,19 +144,20 @@ class _Pairs:
         rows: Arrays,
         numbers: npt.NDArray[np.int64],
         background: Arrays,
-        most: int,
+        orders_of: tuple[int, int],
         seed: int,
     ) -> _Pairs:
+        """Background rows of each row, so many, and so many orders with each of these."""
         others, orders = [], []
         names = list(rows)
         known = len(background[names[0]])
         for number in numbers.tolist():
             random = np.random.default_rng([seed, number])
-            chosen = random.permutation(known)[:most]
-            order = random.permuted(np.tile(np.arange(len(names)), (most, 1)), axis=1)
+            chosen = np.repeat(random.permutation(known)[: orders_of[0]], orders_of[1])
+            order = random.permuted(np.tile(np.arange(len(names)), (len(chosen), 1)), axis=1)
             others += [chosen, chosen]
             orders += [order, order[:, ::-1]]
-        row = np.repeat(np.arange(len(numbers)), 2 * most)
+        row = np.repeat(np.arange(len(numbers)), 2 * orders_of[0] * orders_of[1])
         other, order = np.concatenate(others), np.concatenate(orders)
         differs = np.stack(
             [~alike(rows[name][row], background[name][other]) for name in names], axis=1

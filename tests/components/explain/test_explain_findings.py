@@ -197,7 +197,7 @@ def test_patches_cover_every_pixel_and_the_one_that_counts_is_found():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"rows": 0}, "explained_rows is 0: give 1 to 100,000"),
+        ({"explained_rows": 0}, "explained_rows is 0: give 1 to 100,000"),
         ({"background_rows": 0}, "background_rows is 0"),
         ({"gradient_baseline": "zero"}, "gradient_baseline is 'zero': give one of mean, missing"),
         ({"min_agreement": 1.5}, "min_agreement is 1.5"),

@@ -124,7 +124,7 @@ def test_the_page_is_whole_and_fits_kubeflow_s_panel(made, tmp_path):
     ):
         assert words in made.page
     assert not re.search(r'(?:src|href)="http', made.page)
-    assert cut_in_panel({"explain": made.page}, tmp_path) == {"explain": []}
+    assert cut_in_panel({"explain": made.page}, tmp_path) == {}
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def refused(run, tmp_path, plan=None, **changed):
         "examples_path": str(run.folder / "examples"),
         "explanation_path": tmp_path / "explanation",
         "explanation_report_path": tmp_path / "page.html",
-        "plan": plan or ExplainPlan(rows=5),
+        "plan": plan or ExplainPlan(explained_rows=5),
     }
     with pytest.raises(EdgelineError) as error:
         explain(**(arguments | changed))
@@ -191,7 +191,7 @@ def refused(run, tmp_path, plan=None, **changed):
 
 
 def test_what_cannot_be_explained_is_refused_before_any_work(converted_taxi, tmp_path):
-    said = refused(converted_taxi, tmp_path, ExplainPlan(slices=("colour",)))
+    said = refused(converted_taxi, tmp_path, ExplainPlan(explained_slices=("colour",)))
     assert "explained_slices has column 'colour'" in said and "payment_type" in said
     said = refused(converted_taxi, tmp_path, split="test")
     assert "has no split 'test': it has" in said
@@ -209,7 +209,7 @@ def test_one_row_and_little_time_give_a_whole_page(converted_taxi, tmp_path):
         str(folder / "examples"),
         tmp_path / "explanation",
         tmp_path / "page.html",
-        ExplainPlan(rows=1, background_rows=1, max_seconds=1, min_agreement=1.0),
+        ExplainPlan(explained_rows=1, background_rows=1, max_seconds=1, min_agreement=1.0),
     )
     assert result.metadata["rows"] == 1
     assert result.agrees == (result.metrics["agreement_median"] >= 1.0)
