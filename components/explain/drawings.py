@@ -50,8 +50,8 @@ def dependences(found: Sequence[Dependence]) -> Markup:
         axes = drawing.add_subplot()
         places = each.places or tuple(range(len(each.values)))
         for values, colour in ((each.cloud, report.GREY), (each.edge, report.BLUE)):
-            line = "-" if each.places else ""
-            axes.plot(places, values, line, marker="o", markersize=4, color=colour)
+            line = "-" if each.places else "none"
+            axes.plot(places, values, linestyle=line, marker="o", markersize=4, color=colour)
         if not each.places:
             axes.set_xticks(range(len(each.values)), [_short(value) for value in each.values])
             axes.tick_params(axis="x", labelsize=7, rotation=60)

@@ -250,7 +250,7 @@ def _tabular(
         importances=tuple(important),
         skill=measured,
         shortcuts=tuple(shortcuts.shortcuts(important, measured)),
-        dependence_of=sides.class_name(target) if sides.task != "regression" else "",
+        dependence_of=sides.explained_name(target),
         dependences=tuple(
             dependence.dependences(
                 sides.cloud.models[0], sides.edge.models[0], recorded, flat, target

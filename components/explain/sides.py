@@ -86,6 +86,10 @@ class Sides:
             return np.asarray(scores.argmax(axis=1))
         return np.full(len(scores), scores.shape[1] - 1)
 
+    def explained_name(self, target: int) -> str:
+        """What an output is the score of, in words; "" of a regression."""
+        return self.class_name(1 if self.task == BINARY else target)
+
     def class_name(self, decision: int) -> str:
         """A decision in words; "" of a regression."""
         if self.task == "regression":
