@@ -171,7 +171,7 @@ class _Pairs:
         """Values [rows, features], base and score [rows]; `known` are the background's scores."""
         own = np.take_along_axis(_scores(answers, rows), targets[:, None], axis=1)[:, 0]
         target = targets[self.row]
-        turns = np.cumsum(self.changes, axis=1)  # changes up to and with each turn
+        turns = np.cumsum(self.changes, axis=1, dtype=np.int64)  # changes up to and with each turn
         total = turns[:, -1]
         # the last change gives the row itself, which is known
         pair, turn = np.nonzero(self.changes & (turns < total[:, None]))
@@ -193,8 +193,8 @@ class _Pairs:
         table[pair, turns[pair, turn]] = asked
         changed = total > 0
         table[np.flatnonzero(changed), total[changed]] = own[self.row[changed]]
-        steps = np.take_along_axis(table, turns, 1)
-        steps = steps - np.take_along_axis(table, np.asarray(turns - self.changes, np.int64), 1)
+        before = turns - self.changes.astype(np.int64)
+        steps = np.take_along_axis(table, turns, 1) - np.take_along_axis(table, before, 1)
         values = np.empty_like(steps)
         np.put_along_axis(values, self.order, steps, axis=1)
         each = (len(targets), -1)
