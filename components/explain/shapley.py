@@ -30,6 +30,7 @@ from edgeline.formats.dtypes import Array
 EVALUATIONS = 4000  # of the model for a row, where it has many features
 AT_ONCE = 1 << 15  # rows that the model is asked at once
 AT_ONCE_BYTES = 64 << 20  # of these
+GOLDEN = (5**0.5 - 1) / 2
 
 Arrays = Mapping[str, Array]
 Floats = npt.NDArray[np.float64]
@@ -90,16 +91,19 @@ def attribute(
     again = max(1, evaluations // (order * most))
     together = max(1, min(AT_ONCE, _fit(rows)) // (order * most * again))
     pieces = -(-count // together)
-    waiting, lock = iter(range(pieces)), threading.Lock()
+    waiting, lock = iter(_spread(pieces)), threading.Lock()
+    begun = False
     failed = threading.Event()
 
     def work(answers: Answers) -> None:
+        nonlocal begun
         while not failed.is_set():
             with lock:
-                piece = next(waiting, None)
-            if piece is None or (piece and time.monotonic() > until):
+                piece = None if begun and time.monotonic() > until else next(waiting, None)
+                begun = True
+            if piece is None:
                 return
-            # every so-manyth row: those of some pieces lie evenly
+            # every so-manyth row, so that those of a piece are spread, too
             chosen = np.arange(piece, count, pieces)
             given = {name: array[chosen] for name, array in rows.items()}
             some = _Pairs.of(given, numbers[chosen], background, (most, again), seed)
@@ -211,6 +215,13 @@ def alike(first: Array, second: Array) -> npt.NDArray[np.bool_]:
     if first.dtype.kind == "f":
         equal |= np.isnan(first) & np.isnan(second)
     return np.asarray(equal.reshape(len(first), -1).all(axis=1))
+
+
+def _spread(count: int) -> list[int]:
+    """Numbers below `count`, each once, of which any first ones lie about evenly."""
+    places = np.arange(count) * GOLDEN % 1
+    found: list[int] = np.argsort(np.argsort(places, kind="stable"), kind="stable").tolist()
+    return found
 
 
 def _fit(rows: Arrays) -> int:

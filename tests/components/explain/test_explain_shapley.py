@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,14 +113,20 @@ def test_missing_values_are_equal_to_each_other():
 
 
 def test_when_the_time_is_over_the_rows_that_are_done_are_spread_over_all(monkeypatch):
-    monkeypatch.setattr(shapley, "AT_ONCE", 400)
+    clock = itertools.count()
+    monkeypatch.setattr(shapley, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     rows, background = rows_of(64), rows_of(10, seed=2)
-    found = attribute(rows, np.ones(64, np.int64), background, until=time.monotonic() - 1)
-    done = np.flatnonzero(found.done)
-    assert 0 < len(done) < 64
-    assert done[0] == 0 and done[-1] > 40
-    assert np.isnan(found.values[~found.done]).all()
-    assert np.isfinite(found.values[found.done]).all()
+    for together in (1, 400):  # rows at a time
+        monkeypatch.setattr(shapley, "AT_ONCE", together)
+        options = {"evaluations": 60, "until": next(clock) + 5}
+        found = attribute(rows, np.ones(64, np.int64), background, **options)
+        done = np.flatnonzero(found.done)
+        assert 5 <= len(done) < 64
+        assert done[0] == 0 and done[-1] > 40 and np.diff(done).max() < 32
+        assert np.isnan(found.values[~found.done]).all()
+        assert np.isfinite(found.values[found.done]).all()
+    over = attribute(rows, np.ones(64, np.int64), background, until=-1)
+    assert over.done[0]  # some row always is
 
 
 def test_many_features_take_fewer_background_rows_and_still_add_up():
