@@ -136,6 +136,7 @@ def _descriptions(face: Any) -> dict[str, str]:
         planned |= {
             "each_site": "Every site, once, with all its settings.",
             "has_sites": "Whether there are any.",
+            "explains": "Whether rows are to be explained.",
         }
         said |= {key: (planned | fields | together | tried)[key] for key in returned}
     return {key: " ".join(text.split()) for key, text in said.items()}

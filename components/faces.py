@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeline.components.choose.component import choose
     from edgeline.components.compile.component import compile  # noqa: A004
     from edgeline.components.convert.component import convert
+    from edgeline.components.explain.component import explain
     from edgeline.components.import_model.component import import_model
     from edgeline.components.ingest.component import ingest
     from edgeline.components.model_card.component import model_card
@@ -36,6 +37,7 @@ __all__ = [
     "choose",
     "compile",
     "convert",
+    "explain",
     "import_model",
     "ingest",
     "model_card",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeline.components.faces import ingest
+from kfp import dsl
+
+from edgeline.components.faces import explain, ingest
 from edgeline.pipelines.specialise import Channels
 
 
@@ -33,6 +35,25 @@ def limits(settings: Any) -> dict[str, Any]:
         *("max_difference", "max_changed_decisions", "max_metric_drop", "never_missing"),
         "requirements",
     )
+
+
+def explained(settings: Any, learned: Any, edge_model: Any, examples: Any) -> None:
+    """The task that explains a model and its edge model, where rows are to be explained.
+
+    Args:
+        settings: the task of `Channels.settings`.
+        learned: what `learning.learn` gives.
+        edge_model: the output of convert.
+        examples: the output of ingest.
+    """
+    with dsl.If(settings.outputs["explains"] == True, name="if rows are to be explained"):  # noqa: E712
+        explain(
+            model=learned.model,
+            edge_model=edge_model,
+            examples=examples,
+            decision_threshold=learned.decision_threshold,
+            **fields(settings, "explained_rows", "explained_slices"),
+        ).set_display_name("explain the predictions")
 
 
 def fields(settings: Any, *names: str) -> dict[str, Any]:

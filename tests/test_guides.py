@@ -46,9 +46,16 @@ def test_the_component_of_the_guide_leaves_out_rows_without_a_label(tmp_path, mo
     assert made.metadata["edgeline_schema"] == examples.SCHEMA
 
 
-@pytest.mark.parametrize("file", ["loans.py", "check_only.py"])
-def test_the_pipelines_of_the_guide_compile(file, tmp_path):
-    source = shown("writing-a-pipeline.md", file).replace("sha256=…", f"sha256={'0' * 64}")
+@pytest.mark.parametrize(
+    ("guide", "file"),
+    [
+        ("writing-a-pipeline.md", "loans.py"),
+        ("writing-a-pipeline.md", "check_only.py"),
+        ("explaining.md", "gated.py"),
+    ],
+)
+def test_the_pipelines_of_the_guides_compile(guide, file, tmp_path):
+    source = shown(guide, file).replace("sha256=…", f"sha256={'0' * 64}")
     (tmp_path / file).write_text(source)
     command = [sys.executable, "-m", "edgeline", "compile", file, "-o", "made.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)

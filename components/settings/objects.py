@@ -47,6 +47,25 @@ RequireRaw = Annotated[
 ]
 
 
+ExplainedRows = Annotated[
+    int,
+    Meta(
+        description="How many rows of eval are explained: what each feature adds, and whether "
+        "cloud and edge agree on it; 0: none.",
+        ge=0,
+        le=100_000,
+        examples=[500],
+    ),
+]
+ExplainedSlices = Annotated[
+    list[str],
+    Meta(
+        description="Columns by whose values the importance of features is told, too.",
+        examples=[["hour"]],
+    ),
+]
+
+
 class Required(msgspec.Struct, frozen=True):
     """What every pipeline that publishes asks for."""
 
@@ -466,6 +485,20 @@ class CandidateEvaluation(Evaluation, frozen=True):
     ] = 0.0
 
 
+class ExplainedEvaluation(Evaluation, frozen=True):
+    """How good the model must be, and of how many rows it is told why."""
+
+    explained_rows: ExplainedRows = 0
+    explained_slices: ExplainedSlices = []
+
+
+class TunedEvaluation(CandidateEvaluation, frozen=True):
+    """How good a model must be, which trial goes on, and of how many rows it is told why."""
+
+    explained_rows: ExplainedRows = 0
+    explained_slices: ExplainedSlices = []
+
+
 class Edge(msgspec.Struct, frozen=True):
     """What the edge model is, and how near it must be to the model that it was made of."""
 
@@ -670,7 +703,7 @@ FORMS = {
             "splits": SplitSettings,
             "schema": Schema,
             "training": DistributedTraining,
-            "evaluation": Evaluation,
+            "evaluation": ExplainedEvaluation,
             "edge": ConvertedEdge,
             "delivery": DeploymentSettings,
         },
@@ -695,7 +728,7 @@ FORMS = {
             "splits": SplitSettings,
             "schema": Schema,
             "training": TunedTraining,
-            "evaluation": CandidateEvaluation,
+            "evaluation": TunedEvaluation,
             "edge": ConvertedEdge,
             "delivery": DeploymentSettings,
         },
@@ -707,7 +740,7 @@ FORMS = {
             "splits": SplitSettings,
             "schema": Schema,
             "training": DistributedTraining,
-            "evaluation": Evaluation,
+            "evaluation": ExplainedEvaluation,
             "edge": CompiledEdge,
             "delivery": DeploymentSettings,
         },

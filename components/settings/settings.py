@@ -32,6 +32,7 @@ PLANNED = (
     "each_candidate",
     "each_site",
     "each_target",
+    "explains",
     "has_candidates",
     "has_sites",
     "has_targets",
@@ -109,6 +110,7 @@ def settings(
         "each_candidate": candidates.items(tried, found),
         "has_candidates": bool(tried),
         "each_target": planned.targets,
+        "explains": found["explained_rows"] > 0,
         "has_targets": bool(planned.targets),
         "each_site": planned.sites,
         "has_sites": bool(planned.sites),
@@ -158,7 +160,12 @@ def _check_workers(found: Mapping[str, Any]) -> None:
     """Refuse a training that several workers cannot share, as `train` would hours later."""
     count = int(found["workers"])
     precision.check(str(found["mixed_precision"]), count)
-    sharing.check(count, int(found["batch_size"]), bool(found["jit_compile"]))
+    sharing.check(
+        count,
+        int(found["batch_size"]),
+        bool(found["jit_compile"]),
+        gradient_norms=bool(found["gradient_norms"]),
+    )
     sharing.check_place(count, str(found["checkpoint_dir"]))
 
 

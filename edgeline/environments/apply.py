@@ -36,7 +36,12 @@ IN_SMALL_IMAGES = ("validate",)  # that take BEAM_OPTIONS, and whose own image d
 GPUS = ("nvidia.com/", "amd.com/")
 FIRST = ("settings", "plan")  # what looks at a destination before anything else
 # components that do another's work, and have what an environment gives that one, or their own
-LIKE = {"train_candidate": "train", "tune": "train", "publish_candidates": "publish"}
+LIKE = {
+    "train_candidate": "train",
+    "tune": "train",
+    "explain": "verify",
+    "publish_candidates": "publish",
+}
 IDENTITY_ONLY = {"EDGELINE_IDENTITY_ONLY": "true"}  # see `edgeline.stores.destinations`
 _KEYS = ("AWS_", "MINIO_", "AZURE_", "GOOGLE_")  # how variables of keys begin
 

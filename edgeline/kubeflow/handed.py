@@ -19,6 +19,7 @@ COMPONENTS = (
     "analyze",
     "choose",
     "convert",
+    "explain",
     "import_model",
     "ingest",
     "publish",
@@ -31,7 +32,7 @@ COMPONENTS = (
     "verify",
 )  # which take more than one field of any form
 # a parameter that is called as a field, and is not its own: the field is of the training
-_OTHERS = {"analyze": frozenset({"seed"})}
+_OTHERS = {"analyze": frozenset({"seed"}), "explain": frozenset({"seed"})}
 _DIGEST = "face_digest"  # in the object; no field is called so
 
 

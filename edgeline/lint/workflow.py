@@ -62,6 +62,8 @@ STORE = (
     '"secretName":"mlpipeline-minio-artifact"}}'
 )  # what the launcher notes of the store with each artifact, unless its task has said it is short
 FACTS = "x" * 150  # an artifact's metadata where it is not known, as much as edgeline writes
+# outputs of `settings` that say whether a task is asked for, and the field that decides
+WANTED = {"explains": "explained_rows"}
 VALUE = "x" * 40  # a parameter that another task gives, where nothing says which
 # a task's command as far as it is KFP's own, its words one after the other
 LAUNCHER = (
@@ -92,8 +94,9 @@ def estimate(
 ) -> WorkflowSize:
     """How large a compiled pipeline's workflow is when all its tasks have run.
 
-    Of tasks whose conditions exclude each other the larger are counted, of the others what it took
-    to leave them out. A loop has the rounds that the compiled pipeline says;
+    Of tasks whose conditions exclude each other the larger are counted, of the others, and of those
+    that the run does not ask for, what it took to leave them out. A loop has the rounds that the
+    compiled pipeline says;
     over what a task gives, as many as the list of that name has that this task is given, alone or
     in an object (`each_target`: `targets`), or else the longest list.
 
@@ -151,7 +154,7 @@ class _Estimate:
         said = {
             step: claims(str(at(step.task, "triggerPolicy", "condition") or "")) for step in beside
         }
-        running = set(beside)
+        running = {step for step in beside if not self._is_declined(step)}
         texts = dict.fromkeys(claim.text for each in said.values() for claim in each)
         for text in reversed(texts):  # of an If with Elif and Else the last branches first
             yes, no = (
@@ -165,6 +168,17 @@ class _Estimate:
         for step in beside:
             counted += whole[step] if step in running else self._left_out(step)
         return counted
+
+    def _is_declined(self, step: Step) -> bool:
+        """Whether a task waits for an output of `settings` that the run's own fields make false."""
+        condition = str(at(step.task, "triggerPolicy", "condition") or "")
+        for name, source in step.sources.items():
+            wanted = WANTED.get(name.rpartition("-")[2])
+            if wanted and f"'{name}'" in condition and source.origin[0] == "output":
+                maker = self._steps.get((source.origin[1], str(source.origin[2])))
+                fields = _fields(self._objects(maker) if maker else {})
+                return next((not value for key, value in fields if key == wanted), False)
+        return False
 
     def _left_out(self, step: Step) -> Counter[Part]:
         """A task whose driver found that it is not to run, and its place in a template."""

@@ -31,6 +31,7 @@ from edgeline.errors import EdgelineError
 from edgeline.kubeflow.task import MODULE
 from edgeline.local import containers, endings, folders, interfaces, kfp_parts, surroundings
 from edgeline.local.cache import RESULTS, Reuse
+from edgeline.local.plan import PlannedTask
 from edgeline.local.record import now
 from edgeline.local.redaction import RedactedLines, redacted, secrets_in
 from edgeline.local.refusals import refusals
@@ -42,6 +43,7 @@ from edgeline.local.warm.task import EndedTask
 from edgeline.stores.destinations import LOCAL_RUN
 
 OUTPUTS = "executor_output.json"  # in a task's folder
+SETTINGS = "settings"  # the component whose values say what is asked for
 USER_ERROR = re.compile(r"^edgeline\.errors\.(?:Edgeline|Usage)Error: (.*)$", re.MULTILINE)
 
 
@@ -137,7 +139,8 @@ def run_in(
 
 def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) -> None:
     """What never ran was skipped; but of a loop over nothing, nothing was asked for, nor of the
-    alternatives to the one that was taken. Rounds take the place of their loop's task."""
+    alternatives to the one that was taken, nor of what the settings leave out. Rounds take the
+    place of their loop's task."""
     begun = [result.task for result in tasks.values() if result.state != "waiting"]
     turned = {task.loop for task in begun}
     taken = dict(choice for task in begun for choice in task.choices)
@@ -149,6 +152,9 @@ def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) 
             del tasks[task_name]
             continue
         if any(taken.get(choice, own) != own for choice, own in result.task.choices):
+            del tasks[task_name]
+            continue
+        if not result.task.choices and _is_declined(result.task, tasks):
             del tasks[task_name]
             continue
         before = (tasks[name].state for name in result.task.needs if name in tasks)
@@ -168,6 +174,15 @@ def _end(tasks: dict[str, TaskResult], on_change: Callable[[TaskResult], None]) 
     in_order = {name: tasks[name] for name in order}
     tasks.clear()
     tasks.update(in_order)
+
+
+def _is_declined(task: PlannedTask, tasks: Mapping[str, TaskResult]) -> bool:
+    """Whether the run's settings say that a task is not to run, whatever the others find."""
+    if SETTINGS not in task.gates or SETTINGS not in tasks:
+        return False
+    values = tasks[SETTINGS].outputs
+    said = [part.removeprefix(f"{SETTINGS}-") for part in task.condition.split(" and ")]
+    return any(values.get(name) is False for name in said)
 
 
 Start = Callable[[Path], EndedTask]  # runs a task, given a file for its output

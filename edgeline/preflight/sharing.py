@@ -16,7 +16,8 @@ def workers(run: GivenRun) -> Iterator[str]:
         return
     try:
         precision.check(run.text("mixed_precision"), count)
-        sharing.check(count, size, bool(run.values.get("jit_compile")))
+        compiled, norms = run.values.get("jit_compile"), run.values.get("gradient_norms")
+        sharing.check(count, size, bool(compiled), gradient_norms=bool(norms))
     except EdgelineError as error:
         yield str(error)
     if count > 1 and not run.here and run.is_final and not run.text("checkpoint_dir"):

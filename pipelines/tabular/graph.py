@@ -12,7 +12,7 @@ from kfp import dsl
 
 from edgeline.components.faces import convert, model_card, verify
 from edgeline.pipelines.learning import learn
-from edgeline.pipelines.reading import fields, limits, read
+from edgeline.pipelines.reading import explained, fields, limits, read
 from edgeline.pipelines.release import delivery, ended, publish_and_serve
 from edgeline.pipelines.specialise import Channels, Generic
 from edgeline.pipelines.specialise import specialise as of_generic
@@ -54,6 +54,7 @@ def graph(form: Channels) -> None:
                 name=form["model_name"],
                 **fields(settings, "card"),
             ).set_display_name("write the model card")
+            explained(settings, learned, converted.outputs["edge_model"], examples)
 
 
 tabular = Generic("tabular", graph)

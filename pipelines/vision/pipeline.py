@@ -18,7 +18,7 @@ from edgeline.components.faces import (
 )
 from edgeline.images import reference
 from edgeline.pipelines.learning import learn
-from edgeline.pipelines.reading import fields, limits, read
+from edgeline.pipelines.reading import explained, fields, limits, read
 from edgeline.pipelines.release import delivery, ended, publish_and_serve
 from edgeline.pipelines.specialise import Channels, Generic, specialise
 
@@ -141,6 +141,7 @@ def _graph(form: Channels) -> None:
                     verifications=dsl.Collected(proven.outputs["verification"]),
                     **described,
                 ).set_display_name("write the model card")
+            explained(settings, learned, integer.outputs["edge_model"], examples)
 
 
 vision = Generic("vision", _graph)

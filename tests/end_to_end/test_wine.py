@@ -29,6 +29,7 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         *("--set", "task=multiclass_classification", "--set", "model_name=wine"),
         *("--set", "destination=models", "--set", "steps=300", "--set", "batch_size=16"),
         *("--set", f"hyperparameters={json.dumps({'units': 24})}"),
+        *("--set", "explained_rows=40", "--set", f"explained_slices={json.dumps(['colour'])}"),
     )
 
 
@@ -46,3 +47,13 @@ def test_it_tells_the_kinds_apart(wine: Finished) -> None:
     assert metrics["accuracy"] > 0.85
     checked = facts_of(wine.record["tasks"]["verify"]["outputs"]["verification"]["uri"])
     assert checked["changed_decisions"] == 0
+
+
+def test_cloud_and_edge_are_explained_alike(wine: Finished) -> None:
+    task = wine.record["tasks"]["explain"]
+    assert task["state"] == "succeeded" and task["outputs"]["agrees"] is True
+    metrics = task["outputs"]["explanation_metrics"]["metadata"]
+    assert metrics["explained_rows"] == 40 and metrics["agreement_median"] > 0.99
+    assert metrics["completeness_error"] <= 1e-3
+    page = Path(task["outputs"]["explanation_report"]["uri"].removeprefix("file://")).read_text()
+    assert "What the predictions rest on" in page and "colour = " in page

@@ -88,12 +88,13 @@ def test_every_way_through_a_pipeline_ends(
     """Its tasks are hollow: what they are handed counts. Each ends COMPLETE, loops or none."""
     spec = _ours(name)
     known = {field for each in from_spec(spec).values() for field in each.fields}
-    chosen = SEVERAL if several else {"targets": [], "sites": []}
+    chosen = {**SEVERAL, "explained_rows": 5} if several else {"targets": [], "sites": []}
     given = {**REQUIRED[name], **{key: chosen[key] for key in chosen.keys() & known}}
     answers = {
         "validate": {"valid": True},
         "analyze": {"blessed": True, "decision_threshold": 0.5},
         "verify": {"approved": True},
+        "explain": {"agrees": True},
         "import_model": {"kind": kind},
         "choose": {"found": True, "chosen": "b"},
         "tune": {"hyperparameters": {"units": 16}},
@@ -129,6 +130,7 @@ def test_every_way_through_a_pipeline_ends(
         }
         assert len(done.of("compile")) == 2  # each target once
     assert len(done.of("serve")) == (2 if several and "sites" in known else 0)
+    assert len(done.of("explain")) == int(several and "explained_rows" in known)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_gates_are_the_tasks_that_decide() -> None:
     assert PLAN["convert"].gates == ("analyze",)
     assert PLAN["publish"].gates == ("analyze", "verify", "settings")
     assert PLAN["model-card"].gates == ("analyze",)
+    assert PLAN["explain"].gates == ("analyze", "settings")
+    assert PLAN["explain"].condition == "analyze-blessed and settings-explains"
     assert PLAN["convert"].condition == "analyze-blessed"
     blessed = "analyze-blessed and verify-approved and"
     assert PLAN["publish"].condition == f"{blessed} not settings-has_sites"

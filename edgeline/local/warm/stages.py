@@ -57,6 +57,7 @@ COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "convert": "tensorflow",
     "compile": "tensorflow",
     "verify": "tensorflow",
+    "explain": "tensorflow",
     "transform": "transform",
     "analyze": "beam",
 }
