@@ -63,10 +63,10 @@ def main(task: str, label: str, columns: str, train: str, evaluation: str, ours:
             answer = 1 - answer if taken["positive"] == model.classes_[0] else answer
             found["lead"] = _lead(answer, scores, truth, lambda x, y: float(roc_auc_score(y, x)))
         else:
-            right = [
+            ours_right, theirs_right = (
                 each.astype(str) == answers.astype(str) for each in (answer, model.predict(asked))
-            ]
-            found["lead"] = _lead(*right, answers, lambda x, _: float(x.mean()))
+            )
+            found["lead"] = _lead(ours_right, theirs_right, answers, lambda x, _: float(x.mean()))
     print(json.dumps(found))
 
 
@@ -78,7 +78,8 @@ def _lead(
     ours: Any, theirs: Any, truth: Any, metric: Callable[[Any, Any], float], relative: bool = False
 ) -> list[float]:
     """Between what the first are better than the second, in 95 % of resamples of the rows."""
-    random, leads = np.random.default_rng(0), []
+    leads: list[float] = []
+    random = np.random.default_rng(0)
     ours, theirs, truth = (np.asarray(each) for each in (ours, theirs, truth))
     while len(leads) < RESAMPLES:
         rows = random.integers(0, len(truth), len(truth))
