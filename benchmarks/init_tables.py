@@ -3,8 +3,10 @@
 Of each table a project is made with nothing but the label's name, and run without an edit, from
 the file to a published bundle. The referee is scikit-learn's logistic or linear regression, with
 the same columns, on the rows of the run's own splits. A table fails where no bundle is published,
-or where the model is worse than the referee by more than `WITHIN`: of classes a share or an AUC, of
-numbers a share of the RMSE. All differences are in results/init_tables.json, small ones, too.
+or where the model is worse than the referee by more than `WITHIN`, of classes a share or an AUC, of
+numbers a share of the RMSE, and by more than chance: the 95 % interval of the difference, by a
+paired bootstrap of the rows, ends below 0. All differences are in results/init_tables.json, small
+ones, too.
 
 The referee gets an environment of its own below EDGELINE_BENCH_CACHE (by default
 ~/.cache/edgeline-benchmarks), whose packages ship the tables.
@@ -28,6 +30,7 @@ from environment import undistorted
 from pyarrow import csv
 from records import facts, path_of
 
+import edgeline
 from edgeline import artifacts
 from edgeline.artifacts import examples
 
@@ -119,7 +122,8 @@ def measured(name: str, work: Path, referee: Path) -> dict[str, Any]:
         return {**found, "why": (run.stderr or run.stdout).strip()[-500:]}
     [record] = (work / name / "edgeline-runs").glob("*/run.json")
     tasks = json.loads(record.read_text())["tasks"]
-    theirs = judged(referee, work / name, label, tasks["ingest"]["outputs"]["examples"])
+    theirs = judged(referee, work / name, label, tasks)
+    lead = theirs.pop("lead")
     metrics = facts(tasks["analyze"]["outputs"]["evaluation"])["metrics"]
     ours = {key: metrics[OURS[key]] for key in theirs}
     headline = "auc" if "auc" in theirs else next(iter(theirs))
@@ -127,34 +131,50 @@ def measured(name: str, work: Path, referee: Path) -> dict[str, Any]:
     gain = -gain / theirs["rmse"] if headline == "rmse" else gain
     return {
         **found,
-        "passed": gain >= -WITHIN,
+        "passed": gain >= -WITHIN or lead[1] >= 0,
         "rows": tasks["analyze"]["outputs"]["evaluation_metrics"]["metadata"]["example_count"],
         "edgeline": ours,
         "scikit-learn": theirs,
         "better_by": round(gain, 5),
+        "better_by_interval": lead,
     }
 
 
-def judged(referee: Path, project: Path, label: str, output: Mapping[str, Any]) -> dict[str, float]:
-    """The referee's metrics, on the rows and columns of a run."""
+def judged(
+    referee: Path, project: Path, label: str, tasks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The referee's metrics on the rows and columns of a run, and our lead over it."""
     module: dict[str, Any] = {}
     exec((project / "module.py").read_text(), module)
     numbers = [*module["NUMBERS"], *module.get("WHOLE_NUMBERS", ())]
-    taken = {"numbers": numbers, "words": module["WORDS"]}
+    taken = {"numbers": numbers, "words": module["WORDS"], "positive": module.get("POSITIVE")}
     (project / "columns.json").write_text(json.dumps(taken))
-    read = artifacts.read(path_of(output), examples.SCHEMA)
+    read = artifacts.read(path_of(tasks["ingest"]["outputs"]["examples"]), examples.SCHEMA)
     for split in ("train", "eval"):
         table = pa.Table.from_batches(list(examples.read_batches(read, split)))
         csv.write_csv(table.select([*numbers, *module["WORDS"], label]), project / f"{split}.csv")
+    answers = answered(project / "models" / project.name / "1", table)
+    csv.write_csv(pa.table({"answer": answers}), project / "answers.csv")
     task = "regression" if "MEAN" in module else "classification"
-    given = (task, label, "columns.json", "train.csv", "eval.csv")
+    given = (task, label, "columns.json", "train.csv", "eval.csv", "answers.csv")
     answer = subprocess.run(
         [referee, TABLES / "referee.py", *given], cwd=project, capture_output=True, text=True
     )
     if answer.returncode:
         sys.exit(answer.stderr)
-    found: dict[str, float] = json.loads(answer.stdout)
+    found: dict[str, Any] = json.loads(answer.stdout)
     return found
+
+
+def answered(bundle: Path, table: pa.Table) -> list[Any]:
+    """What the published model answers to rows: the score of a yes, a number or a class."""
+    with edgeline.load(bundle) as model:
+        [output] = model.predict(table.select([each.name for each in model.inputs])).values()
+        labels = model.labels
+    if output.shape[1] == 1:
+        return [float(each) for each in output[:, 0]]
+    numbers = [int(each) for each in output.argmax(1)]
+    return [labels[number] for number in numbers] if labels else numbers
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import platform
 import re
 
 REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+).*\bextra == ["']([^"']+)["']""")
@@ -23,11 +24,22 @@ EXTRA_OF = {
 }
 # of Python's own, and on Windows not there
 OF_UNIX = ("fcntl", "grp", "pwd", "resource", "termios")
+# tfx-bsl, and what is built on it
+OF_TRAINING = ("tensorflow_model_analysis", "tensorflow_transform", "tfx_bsl")
+TRAINS_ELSEWHERE = (
+    "Training needs Linux on x86-64, as tfx-bsl has no wheel for this machine: docs/installing.md "
+    "has a table of what runs where"
+)
 
 
 def extra_of(package: str) -> str:
     """The extra that brings a package, by the name that it is imported by; else `all`."""
     return EXTRA_OF.get(package) or _listed().get(_normal(package), "all")
+
+
+def can_train() -> bool:
+    """Whether the packages of the training have wheels for this machine."""
+    return (platform.system(), platform.machine()) == ("Linux", "x86_64")
 
 
 def install_hint(error: ModuleNotFoundError) -> str:
@@ -37,6 +49,8 @@ def install_hint(error: ModuleNotFoundError) -> str:
         return f"{error.name} is missing from this installation: install edgeline again."
     if package in OF_UNIX:
         return f"This needs Linux, as Python has no {package} here: docs/installing.md has a table"
+    if package in OF_TRAINING and not can_train():
+        return TRAINS_ELSEWHERE
     return f"Package {package} is not installed: pip install 'edgeline[{extra_of(package)}]'"
 
 

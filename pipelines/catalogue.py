@@ -24,6 +24,9 @@ from edgeline.kubeflow.sdk import import_kfp
 from edgeline.pipelines.constants import check_constants
 from edgeline.plugins import Plugin
 
+PACKAGES = (".yaml", ".yml")
+DATA = (".csv", ".tsv", ".txt", ".jsonl", ".parquet", ".xlsx")  # of which people make a project
+
 
 def names() -> list[str]:
     """The pipelines that come with edgeline."""
@@ -65,15 +68,23 @@ def load(pipeline: str) -> Any:
     if there != plain_file.FILE:
         known = [*names(), *outside()]
         if there:
+            inside = path / "pipeline.py"
+            if there == plain_file.FOLDER and inside.is_file():
+                raise UsageError(f"{pipeline} is a folder: give its pipeline, {inside}.")
             raise UsageError(
                 f"{pipeline} is {there}, not a pipeline: give a Python file, a compiled .yaml file "
                 "or a name that `edgeline pipelines` lists."
+            )
+        if path.suffix in (".py", *PACKAGES) or len(path.parts) > 1:
+            raise UsageError(
+                f"{shortened(pipeline)} does not exist: check the path, or change to the folder "
+                "that it lies in."
             )
         raise UsageError(
             f"There is no pipeline {shortened(pipeline)!r}. {did_you_mean(pipeline, known)} A "
             "Python file with a variable `pipeline` and a compiled .yaml file also work."
         )
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in PACKAGES:
         from edgeline.pipelines import package
 
         try:
@@ -90,14 +101,27 @@ def load(pipeline: str) -> Any:
         check_constants(found)
         return found
     if path.suffix != ".py":
-        raise UsageError(f"{pipeline} is neither a Python file nor a compiled .yaml file.")
+        hint = ""
+        if path.suffix.lower() in DATA:
+            hint = f" For data make a project: edgeline init NAME --data {pipeline}"
+        raise UsageError(f"{pipeline} is neither a Python file nor a compiled .yaml file.{hint}")
     with asked_for(), _quiet():
         found = getattr(user_code.load(pipeline), "pipeline", None)
     if not hasattr(found, "pipeline_spec"):
-        raise UsageError(f"{pipeline} has no variable `pipeline` that is a kfp pipeline.")
+        raise UsageError(
+            f"{pipeline} has no variable `pipeline` that is a kfp pipeline.{_other_file(path)}"
+        )
     _refuse_component(pipeline, found)
     check_constants(found)
     return found
+
+
+def _other_file(path: Path) -> str:
+    """Which file is meant where one of a project was given that holds no pipeline."""
+    beside = path.with_name("pipeline.py")
+    if beside.is_file() and path.name != beside.name:
+        return f" Give {beside}, which lies beside it."
+    return f" A module is run by a pipeline: edgeline run tabular --module {path} --set …"
 
 
 def _load(plugin: Plugin) -> Any:

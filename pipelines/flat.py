@@ -9,9 +9,14 @@ from edgeline.errors import UsageError, did_you_mean
 from edgeline.pipelines.parameter import Parameter
 
 _OF_MODULE = """What build_model reads is an object: --set hyperparameters='{"%s": ...}'."""
+_OF_TARGETS = (
+    "This pipeline publishes for LiteRT alone: compile its model.tflite with "
+    "edgeline compile-model."
+)
 ELSEWHERE = {  # what other tools call parameters, and where it is here
     "epochs": "A training is counted in steps: set steps, and steps_per_epoch where an epoch is "
     "not one pass over the rows.",
+    **dict.fromkeys(("target", "targets"), _OF_TARGETS),
     **{name: _OF_MODULE % name for name in ("learning_rate", "lr", "units", "dropout", "layers")},
 }
 
@@ -69,7 +74,7 @@ def find(
     known = [each.called for each in parameters.values()]
     inside = [field for each in parameters.values() for field in each.fields]
     hint = did_you_mean(name, [*known, *inside])
-    if name in ELSEWHERE and "steps" in inside:
+    if name in ELSEWHERE and ("steps" in inside or name.startswith("target")):
         hint = ELSEWHERE[name]
     elif not hint.startswith("Did"):
         hint = did_you_mean("", known, "The pipeline has")

@@ -64,7 +64,7 @@ RUN = "run tabular --set label=label --set model_name=m --set destination=models
         (RUN + "--set data=good.csv --module imports.py", "not installed here and does not lie"),
         (RUN + "--set data=good.csv --set epochs=3", "counted in steps: set steps"),
         (RUN + "--set data=good.csv --set lr=3", """hyperparameters='{"lr": ...}'"""),
-        ("run taxi --target edgetpu", "No such option '--target'. Did you mean '--set'?"),
+        ("run taxi --target edgetpu", "set so: --set target=VALUE"),
         ("serve nowhere", "nowhere does not exist"),
         ("serve good.csv", "is not a model: give a bundle, a store or a .tflite file"),
         ("serve bundle --port {port}", "choose another with --port"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,24 +16,19 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trove_classifiers
 import yaml
+from built_wheel import INSTALLED_AS, ROOT, build, copy_sources, predicted, served
 
 import edgeline
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-INSTALLED_AS = {
-    "edgeline": "edgeline",
-    "components": "edgeline/components",
-    "pipelines": "edgeline/pipelines",
-    "images": "edgeline/images",
-}
 DATA = {".csv", ".html", ".typed"}
 # beside the standard library
 LIGHT = {"click", "edgeline"}
@@ -49,12 +45,22 @@ class Environment:
         done = subprocess.run(
             [str(self.path / "bin" / command), *arguments],
             cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "PIP_NO_INDEX": "1"},
+            env=self.variables,
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    @property
+    def variables(self) -> dict[str, str]:
+        alone = {"PIP_NO_INDEX": "1", "EDGELINE_WARM_SECONDS": "0"}
+        return {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), **alone}
+
+    def serve(self, path: str) -> AbstractContextManager[str]:
+        """The address of a server of this environment."""
+        command = [self.path / "bin" / "edgeline", "serve", path]
+        return served(command, self.folder, self.variables)
 
     def python(self, code: str) -> str:
         return self.run("python", "-c", code).strip()
@@ -62,27 +68,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory) -> Path:
-    """A copy, as building writes beside the sources."""
-    copy = tmp_path_factory.mktemp("sources")
-    for folder in INSTALLED_AS:
-        shutil.copytree(
-            ROOT / folder,
-            copy / folder,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__", "*.pyc"),
-        )
-    for name in ("setup.cfg", "setup.py", "pyproject.toml", "LICENSE", "README.md"):
-        shutil.copy(ROOT / name, copy)
-    return copy
-
-
-def build(what: str, sources: Path, folder: Path) -> Path:
-    """A `wheel` or an `sdist` of the sources."""
-    code = f"from setuptools import build_meta; build_meta.build_{what}({str(folder)!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=sources, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    [file] = folder.iterdir()
-    return file
+    return copy_sources(tmp_path_factory.mktemp("sources"))
 
 
 @pytest.fixture(scope="module")
@@ -246,15 +232,16 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
 
 
 UV = Path(sys.executable).with_name("uv")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 CLEAN = {"serve": 200, "pipelines": 700}  # MB that the packages of an extra may take together
 HEAVY = ("tensorflow", "apache_beam", "tfx_bsl")
 NOT_SERVING = ("kfp", "pyarrow", "pandas", "kubernetes", "tuf", "cryptography")
+SCORE = {"amount": [1.0, 2.0], "count": [1], "name": ["a"]}, 7.0  # of the bundle of the tests
 OF = {
     "serve": f"""
 import edgeline
-model = edgeline.load({str(ROOT / "tests" / "data" / "mixed.tflite")!r})
-rows = [{{"amount": [1.0, 2.0], "count": 1, "name": "a"}}]
-print(model.predict(rows)["score"].tolist())
+model = edgeline.load("m")
+print(model.predict([{SCORE[0]!r}])["score"].tolist())
 """,
     "pipelines": "import edgeline; print(edgeline.Client())",
 }
@@ -270,20 +257,33 @@ except edgeline.errors.UsageError as error:
 """
 
 
-def installed(what: str, wheel: Path, folder: Path, *options: str) -> Environment:
-    """A clean environment with an extra, of the versions that the tests run with.
+def interpreter(minor: str) -> str:
+    """A Python on the PATH, or one of pyenv's, which keeps them off it."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    name = f"python{minor}"
+    kept = sorted(pyenv.glob(f"versions/{minor}.*/bin/{name}"), reverse=True)
+    for place in filter(None, (shutil.which(name), *kept)):
+        asked = [place, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"]
+        # pyenv's own command on the PATH fails for versions that are not switched on
+        if subprocess.run(asked, capture_output=True, text=True).stdout.strip() == minor:
+            return str(place)
+    pytest.skip(f"NOT TESTED: edgeline on Python {minor}, which is not here")
 
-    Without the network, of what uv's cache has since this project's own environment was made.
+
+def installed(what: str, wheel: Path, folder: Path, python: str = "") -> Environment:
+    """A clean environment with extras, of the versions that the tests run with.
+
+    Args:
+        python: whose packages come from the package index, as a user gets them; "" for this one's,
+            of what uv's cache has since this project's own environment was made.
     """
-    run = subprocess.run
     path = folder / "venv"
-    python = [] if "--python" in options else ["--python", sys.executable]
-    run([UV, "venv", "--quiet", *python, *options, path], check=True)
-    command = [UV, "pip", "install", "--quiet", "--python", path / "bin" / "python"]
-    offline = ["--offline"] if python else []  # other Pythons' wheels are not in the cache
-    wanted = f"edgeline[{what}] @ {wheel.as_uri()}"
+    offline = [] if python else ["--offline"]
+    subprocess.run([UV, "venv", "--quiet", "--python", python or sys.executable, path], check=True)
+    command = [UV, "pip", "install", "--quiet", "--python", path / "bin" / "python", *offline]
     constraints = ["--constraints", ROOT / "constraints.txt"]
-    done = run([*command, *offline, *constraints, wanted], capture_output=True, text=True)
+    wanted = f"edgeline[{what}] @ {wheel.as_uri()}"
+    done = subprocess.run([*command, *constraints, wanted], capture_output=True, text=True)
     if done.returncode and offline and "cache" in done.stderr:
         pytest.skip(f"NOT TESTED: edgeline[{what}] in a clean environment: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stderr
@@ -292,6 +292,10 @@ def installed(what: str, wheel: Path, folder: Path, *options: str) -> Environmen
 
 def works(what: str, environment: Environment) -> None:
     """What an extra is for works with its packages alone."""
+    sys.path.append(str(ROOT / "tests" / "server"))
+    from publishing import bundle, model
+
+    bundle(environment.folder / "m", model(2), recorded=7)
     assert edgeline.__version__ in environment.run("edgeline", "--version")
     said = environment.python(OF[what])
     assert said == ("[[7.0]]" if what == "serve" else "Client(this machine)")
@@ -302,11 +306,14 @@ print([name for name in {lacking} if find_spec(name)])
 """
     assert environment.python(code) == "[]"
     if what == "serve":
-        assert "PATH" in environment.run("edgeline", "serve", "--help")
         assert "pip install 'edgeline[serve-updates]'" in environment.python(SIGNED)
+        row, score = SCORE
+        with environment.serve("m") as address:
+            assert predicted(address, "m", row)["score"] == [score]
     else:
-        environment.run("edgeline", "compile", "taxi", "-o", "taxi.yaml")
-        environment.run("edgeline", "lint", "--rules")
+        given = ("--env", "onprem", "--set", "destination=s3://models/taxi")
+        environment.run("edgeline", "compile", "taxi", *given, "-o", "taxi.yaml")
+        environment.run("edgeline", "lint", "taxi.yaml")
 
 
 @pytest.mark.parametrize("what", CLEAN)
@@ -319,16 +326,24 @@ def test_an_extra_is_whole_and_small_in_a_clean_environment(what, wheel, tmp_pat
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("minor", ["3.10", "3.11", "3.12", "3.13"])
-def test_each_python_has_the_extras(minor, wheel, tmp_path):
-    """From the package index, as a user gets them; `all` is resolved and not fetched."""
-    for what in CLEAN:
-        (tmp_path / what).mkdir()
-        works(what, installed(what, wheel, tmp_path / what, "--python", minor))
-    python = tmp_path / "serve" / "venv" / "bin" / "python"
-    command = [UV, "pip", "install", "--dry-run", "--python", python]
-    constraints = ["--constraints", ROOT / "constraints.txt"]
-    wanted = f"edgeline[all] @ {wheel.as_uri()}"
-    done = subprocess.run([*command, *constraints, wanted], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "tensorflow==" in done.stderr
+@pytest.mark.parametrize("what", CLEAN)
+@pytest.mark.parametrize("minor", PYTHONS)
+def test_an_extra_is_whole_on_each_python(minor, what, wheel, tmp_path):
+    works(what, installed(what, wheel, tmp_path, interpreter(minor)))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("minor", PYTHONS)
+def test_each_python_trains_verifies_and_serves_with_all_that_is_to_be_had(minor, wheel, tmp_path):
+    """From `pip install edgeline[all]` to a prediction, on real data."""
+    environment = installed("all", wheel, tmp_path, interpreter(minor))
+    environment.run("edgeline", "init", "diabetes", "--example", "diabetes")
+    said = environment.run("edgeline", "run", "diabetes/pipeline.py")
+    environment.run("edgeline", "verify", "diabetes/models/diabetes/1")
+    header, first = (ROOT / "tests/data/tables/diabetes.csv").read_text().splitlines()[:2]
+    row = dict(zip(header.split(","), map(json.loads, first.split(",")), strict=True))
+    row.pop("progression")
+    with environment.serve("diabetes/models") as address:
+        [found] = predicted(address, "diabetes", {name: [each] for name, each in row.items()})
+    assert 50 < found < 300, said  # of 25 to 346

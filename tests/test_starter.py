@@ -219,6 +219,10 @@ def test_options_of_data_ask_for_data(tmp_path, monkeypatch):
     ("text", "told", "setting"),
     [
         ("x;kind\n" + "1,5;a\n2,5;b\n" * 30, "Numbers have a comma", '"decimal": ","'),
+        ("x;kind\n" + "1.234,5;a\n2,5;b\n?;b\n" * 30, "have points between", '"thousands": "."'),
+        ("x;kind\n" + "1,234;a\n2,567;b\n" * 30, "Numbers have a comma", '"decimal": ","'),
+        ('x,kind\n' + '"1,234",a\n12,b\n' * 30, "have commas between", '"thousands": ","'),
+        ("x\tkind\n" + "1,234,567\ta\n2,567\tb\n" * 30, "have commas", '"thousands": ","'),
         ("x\tkind\n" + "1\ta\n2\tb\n" * 30, "separated by tabs", '"delimiter": "\\t"'),
         ("x,kind\n" + "1,a\nNA,b\n2,b\n" * 30, "count as missing: NA", '"null_values": ["", "NA"]'),
         (",x,kind\n" + "".join(f"{n},{n % 7},{'ab'[n % 2]}\n" for n in range(60)),
@@ -232,6 +236,15 @@ def test_how_a_csv_file_is_written_is_told_and_stands_in_the_pipeline(
     (tmp_path / "rows.csv").write_text(text)
     said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
     assert told in said and setting in pipeline
+
+
+def test_a_comma_that_may_stand_before_a_fraction_or_thousands_is_not_guessed(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "rows.csv").write_text("x\tkind\n" + "1,234\ta\n2,567\tb\n" * 30)
+    said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
+    assert "60 of 60 cells are numbers with a comma" in said
+    assert "decimal" not in pipeline and "thousands" not in pipeline
 
 
 @pytest.mark.parametrize("form", ["utf-8-sig", "utf-16", "cp1252", "gz", "parquet"])

@@ -25,10 +25,10 @@ FORMATS = {
 BEGINNINGS = {  # of files that are not text, whatever they are called
     b"PK\x03\x04": "a zip archive or an Excel workbook: unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV",
-    b"PAR1": "a Parquet file: set format to parquet",
-    b"ARROW1": "an Arrow file: set format to arrow",
-    b"Obj\x01": "an Avro file: set format to avro",
-    b"SQLite format 3\0": "a SQLite database: set format to sqlite",
+    b"PAR1": "a Parquet file: let its name end in .parquet",
+    b"ARROW1": "an Arrow file: let its name end in .arrow",
+    b"Obj\x01": "an Avro file: let its name end in .avro",
+    b"SQLite format 3\0": "a SQLite database: let its name end in .sqlite",
     b"BZh9": "packed with bzip2: unpack it, or pack it with gzip",
     b"\xfd7zXZ\0": "packed with xz: unpack it, or pack it with gzip",
     b"\x28\xb5\x2f\xfd": "packed with zstd: unpack it, or pack it with gzip",
@@ -43,6 +43,12 @@ STAND_INS = {  # files that stand where others should, whatever they are called
     b"<?xml": "XML, such as a store's error: fetch the file itself, or give the table as CSV",
 }
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
+OTHERS = {  # endings of what people also have, and what to do with it
+    (".json",): "JSON as one value: write one object per line, and call the file .jsonl",
+    (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"): "an archive: unpack it, and give the file",
+    (".pkl", ".pickle"): "a pickle: write it with pandas' to_parquet, and give that",
+    (".sav", ".dta", ".sas7bdat", ".rds", ".rdata"): "a table of another program: export it as CSV",
+}
 # as TensorFlow, TFX and TFDS call the parts of a data set: x.tfrecord-00000-of-00012, x_tfrecord.gz
 _SHARD = re.compile(r"-\d{5,}-of-\d{5,}$")
 _PART = re.compile(r"(?P<name>.*)-(?P<number>\d{5,})-of-(?P<count>\d{5,})(?P<rest>[-.][^/]*)?")
@@ -78,10 +84,13 @@ def format_of(sources: Sequence[LocatedFile]) -> str:
             raise EdgelineError(
                 f"{source.name} is a workbook: save its sheet as CSV, and give that."
             )
+        for endings, what in OTHERS.items() if not found else ():
+            if source.name.lower().endswith(endings):
+                raise EdgelineError(f"{source.name} is {what}.")
         if not found:
             raise EdgelineError(
-                f"{source.name} has an ending that tells no format: "
-                f"set format to one of {', '.join(FORMATS)}, or remove the file."
+                f"{source.name} has an ending that tells no format: let its name end in one of "
+                f"{', '.join(endings[0] for endings in FORMATS.values())}, or remove the file."
             )
         kinds.setdefault(found, source)
     if len(kinds) > 1:

@@ -270,7 +270,9 @@ def read_manifest(folder: Path) -> Bundle:
     """
     manifest = folder / MANIFEST
     if not manifest.exists():
-        raise UsageError(f"{folder} is not a bundle: it has no {MANIFEST}.")
+        inside = bundles_below(folder)
+        hint = f" Give one that lies in it, such as {inside[-1]}." if inside else ""
+        raise UsageError(f"{folder} is not a bundle: it has no {MANIFEST}.{hint}")
     value = typed.read(manifest)
     if not isinstance(value, dict):
         raise EdgelineError(f"{manifest} is not a JSON object.")
@@ -281,6 +283,16 @@ def read_manifest(folder: Path) -> Bundle:
     if bundle.model not in bundle.files:
         raise EdgelineError(f"{manifest} does not list its model {bundle.model!r}.")
     return bundle
+
+
+def bundles_below(folder: Path) -> list[Path]:
+    """The bundles in a store, in one model's folder of a store, or in a project with a store; by
+    name, the newest version of each last."""
+    found: list[Path] = []
+    for depth in ("", "*/", "*/*/"):
+        found += (file.parent for file in folder.glob(f"{depth}*/{MANIFEST}"))
+    versions = [each for each in found if each.name.isdigit()]
+    return sorted(versions, key=lambda each: (each.parent, int(each.name)))
 
 
 def content_digest(bundle: Bundle) -> str:

@@ -43,7 +43,14 @@ class PipelineCommand(click.Command):
     """A command whose first argument is a pipeline: with it, `--help` lists its parameters."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        given, *_ = self.make_parser(ctx).parse_args(list(args))
+        try:
+            given, *_ = self.make_parser(ctx).parse_args(list(args))
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if not {*(error.possibilities or ())} - {"--set", "--help"}:
+                said = f"{error.message.rstrip('.')}. A parameter of the pipeline is set so: --set"
+                raise click.UsageError(f"{said} {name}=VALUE.", ctx) from None
+            raise
         ctx.meta["pipeline"] = given.get("pipeline")
         return super().parse_args(ctx, args)
 

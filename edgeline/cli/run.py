@@ -111,7 +111,9 @@ def run(
     if start:
         raise UsageError("--from goes on with a run: give --resume, too.")
     if pipeline is None:
-        raise click.UsageError("Missing argument 'PIPELINE'.")
+        raise click.UsageError(
+            "Missing argument 'PIPELINE': a pipeline.py, or a name that `edgeline pipelines` lists."
+        )
     run_pipeline(pipeline, settings, Path(root), cache, docker, sample, as_json, track)
 
 

@@ -21,6 +21,7 @@ from edgeline.preflight import (
     columns,
     evaluation,
     module,
+    packages,
     places,
     requirements,
     sharing,
@@ -30,6 +31,7 @@ from edgeline.preflight import (
 from edgeline.preflight.given import GivenRun
 
 QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
+    packages.installed,
     places.pins,
     places.inputs,
     places.empty,

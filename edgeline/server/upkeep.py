@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts.bundle import bundles_below
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.server import periodic
 from edgeline.server.parts import ServerParts
@@ -52,7 +53,9 @@ async def begin(path: str, parts: ServerParts) -> bool:
         if parts.state.settings.every and is_empty(Path(path)):
             log.warning("%s is empty: the server is not ready until a model is there.", path)
             return True
-        raise UsageError(f"{path} holds no model: give a bundle, a store or a .tflite file.")
+        inside = bundles_below(Path(path))
+        hint = f" Did you mean {inside[-1].parent.parent}?" if inside else ""
+        raise UsageError(f"{path} holds no model: give a bundle, a store or a .tflite file.{hint}")
     if not any(served.serving()):
         reason = " ".join(entry.reason for entry in served.index() if entry.reason)
         raise (UsageError if _is_other_file(Path(path)) else EdgelineError)(reason)

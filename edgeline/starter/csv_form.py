@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,9 @@ from edgeline.stores import storage, tables
 
 BEGINNING = 1 << 20  # bytes that are read
 COMMA = r"^\s*[+-]?\d+,\d+\s*$"
+# 1,234,567.8 and 1.234.567,8
+GROUPED = r"^\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?\s*$"
+GROUPED_BY_POINTS = r"^\s*[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?\s*$"
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 TIME = (
     r"^\d{4}-\d{2}-\d{2}"
@@ -141,7 +144,7 @@ def _look_at_cells(text: str, delimiter: str, form: CsvForm) -> None:
         form.set(
             "columns", {"": False}, "The column without a name counts the rows and is left out."
         )
-    _decimal(columns.values(), delimiter, form)
+    _signs(columns.values(), delimiter, form)
     absent = {cell for cells in columns.values() for cell in _absent(cells)}
     if absent:
         shown = ", ".join(sorted(absent))
@@ -163,25 +166,39 @@ def _counts(cells: Sequence[str]) -> bool:
     return any(all(cell == str(n) for n, cell in enumerate(cells, start)) for start in (0, 1))
 
 
-def _decimal(columns: Any, delimiter: str, form: CsvForm) -> None:
-    """A comma before the fraction, where a column is written so and none with a point."""
-    if delimiter == ",":
-        return
-    commas = points = 0
+def _signs(columns: Iterable[Sequence[str]], delimiter: str, form: CsvForm) -> None:
+    """The signs before the fraction and between thousands, where no column is against them.
+
+    `674,197` may be either. With `;` between cells, as programs write them where the comma stands
+    before the fraction, it is a fraction; between other cells it stays text, of which ingest tells.
+    """
+    decimal = grouped = by_points = points = False
     for cells in columns:
-        filled = [cell for cell in cells if cell.strip()]
-        commas += (
-            bool(filled)
-            and all(re.match(COMMA, cell) or re.match(NUMBER, cell) for cell in filled)
-            and any(re.match(COMMA, cell) for cell in filled)
-        )
-        points += (
-            bool(filled)
-            and all(re.match(NUMBER, cell) for cell in filled)
-            and any("." in cell for cell in filled)
-        )
-    if commas and not points:
+        filled = [cell for cell in cells if cell.strip() and not re.match(ABSENT, cell)]
+        if not filled:
+            continue
+        if _all(filled, NUMBER):
+            pointed = [cell for cell in filled if "." in cell]
+            by_points |= bool(pointed) and _all(pointed, GROUPED_BY_POINTS)
+            points |= bool(pointed) and not _all(pointed, GROUPED_BY_POINTS)
+            continue
+        is_decimal = _all(filled, NUMBER, COMMA, GROUPED_BY_POINTS)
+        is_grouped = _all(filled, NUMBER, GROUPED)
+        if is_decimal and (delimiter == ";" or not is_grouped):
+            decimal = True
+            by_points |= any(re.match(GROUPED_BY_POINTS, cell) for cell in filled)
+        elif is_grouped and (delimiter == "," or not is_decimal):
+            grouped = True
+    if decimal and not (points or grouped or delimiter == ","):
         form.set("decimal", ",", "Numbers have a comma before their fraction.")
+        if by_points:
+            form.set("thousands", ".", "Numbers have points between thousands.")
+    elif grouped and not decimal:
+        form.set("thousands", ",", "Numbers have commas between thousands.")
+
+
+def _all(cells: Sequence[str], *forms: str) -> bool:
+    return all(any(re.match(each, cell) for each in forms) for cell in cells)
 
 
 def _absent(cells: Sequence[str]) -> Iterator[str]:
@@ -190,6 +207,6 @@ def _absent(cells: Sequence[str]) -> Iterator[str]:
     gaps = {cell for cell in others if re.match(ABSENT, cell)}
     rest = [cell for cell in others if cell not in gaps]
     numbers = len(cells) - len(others) > 0 and not rest
-    marked = all(re.match(f"{COMMA}|{TIME}|{PERCENT}", cell) for cell in rest) and rest
+    marked = rest and _all(rest, COMMA, GROUPED, GROUPED_BY_POINTS, TIME, PERCENT)
     if gaps and (numbers or marked):
         yield from gaps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from edgeline import artifacts
 from edgeline.artifacts import examples
 from edgeline.components.ingest.ingest import ingest
+from edgeline.errors import EdgelineError
 from edgeline.starter import csv_form
 
 MOST_VALUES = 10_000  # different ones of a column that are counted
@@ -119,7 +121,7 @@ def read_table(data: str) -> ReadTable:
     """Read all rows, as ingest does with what their files ask for.
 
     Raises:
-        EdgelineError: they cannot be found or read.
+        EdgelineError: they cannot be found or read, or their cells are not told apart.
     """
     form = csv_form.of_data(data)
     with tempfile.TemporaryDirectory() as folder:
@@ -137,6 +139,11 @@ def read_table(data: str) -> ReadTable:
             if rows < min(SAMPLE, SAMPLE_CELLS // len(columns)):
                 sample.append(batch)
             rows += len(batch)
+    only = next(iter(columns)) if len(columns) == 1 else ""
+    if re.search(r"[\s:~^]", only):
+        raise EdgelineError(
+            f"{data} has one column, {only!r}: separate the cells by a comma, semicolon, tab or |."
+        )
     notes = found.get("notes", [])
     assert isinstance(notes, list)
     notes = [note for note in notes if not note.endswith("if it is one")]  # ids: see features

@@ -18,7 +18,7 @@ MOST_CLASSES = 100  # of a label of words
 MOST_WHOLE = 20  # of a label of whole numbers: of more it is a quantity
 RARE = 0.2  # share of the smaller class below which accuracy tells little
 FEW = 10  # rows of a class below which nobody knows how well it is told
-YES = ("yes", "true", "1", "y", "t", "positive", "fault", "fraud")
+YES = ("yes", "true", "1", "y", "t", "positive", "fault", "fraud", "ja", "oui", "si", "sí", "sim")
 NAMES = ("label", "target", "class", "outcome", "y")  # of columns that say so themselves
 BINARY, MULTICLASS, REGRESSION = models.TASKS
 

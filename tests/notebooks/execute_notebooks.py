@@ -30,7 +30,10 @@ HOST = "https://kubeflow.example.com"  # in the place of the test server's addre
 BUCKET, PIPELINE_ROOT = "mlpipeline", "s3://mlpipeline/pipelines"
 PUBLISHED = b"s3://mlpipeline/models/taxi/1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-NUMBER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|-?\d[\d.,:+-]*(e[+-]?\d+)?")
+# and digests: a version is called after its content
+NUMBER = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16}|-?\d[\d.,:+-]*(e[+-]?\d+)?"
+)
 QUICK = """\
 import functools
 from edgeline.client import server

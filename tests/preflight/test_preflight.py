@@ -605,3 +605,21 @@ def test_a_search_that_cannot_succeed_is_told_before_it(faults: Any, tmp_path: P
     own.write_text(own.read_text() + "def search_space(trial, more):\n    pass\n")
     [sentence] = faults(**{**known, "search_space": {}})
     assert "search_space cannot be called as search_space(trial)" in sentence
+
+
+def test_packages_that_the_training_lacks_are_told_with_their_extra_or_where_they_are_to_be_had(
+    faults: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = {"tensorflow_transform", "ai_edge_litert"}
+    monkeypatch.setattr(
+        "edgeline.preflight.packages.find_spec", lambda name: None if name in lacking else sys
+    )
+    assert faults() == [
+        "Training needs tensorflow_transform, ai_edge_litert, which are not installed: pip install "
+        "'edgeline[compile]'."
+    ]
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    [said] = faults()
+    assert said.startswith("Training needs Linux on x86-64, as tfx-bsl has no wheel")
+    lacking.clear()
+    assert faults() == []

@@ -182,7 +182,7 @@ def test_excel_says_the_delimiter_in_the_first_row(tmp_path):
     [
         (b"PK\x03\x04", "is not text but a zip archive or an Excel workbook: unpack it, or save"),
         (b"\xd0\xcf\x11\xe0", "is not text but an Excel workbook: save the sheet as CSV"),
-        (b"PAR1\x15", "is not text but a Parquet file: set format to parquet"),
+        (b"PAR1\x15", "is not text but a Parquet file: let its name end in .parquet"),
         (b"\x28\xb5\x2f\xfd", "is not text but packed with zstd: unpack it, or pack it with gzip"),
     ],
 )
