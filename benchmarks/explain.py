@@ -62,7 +62,8 @@ def _convert(run: Path, place: Path) -> None:
     from edgeline.components.convert.convert import convert
 
     page = place.with_suffix(".html")
-    convert(*map(str, (run / "train/model", run / "ingest/examples", place, page)), "int8")
+    model, examples = str(run / "train/model"), str(run / "ingest/examples")
+    convert(model, examples, str(place), str(page), quantisation="int8")
 
 
 def _explain(run: Path, edge_model: Path, folder: Path) -> dict[str, float]:

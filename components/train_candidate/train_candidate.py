@@ -326,14 +326,14 @@ def _train(
     transformed: str, graph: str, candidate: CandidateTask, label: str, model: str, page: str
 ) -> None:
     given = candidate.training
-    how = ("steps", "batch_size", "seed", "steps_per_epoch", "patience", "class_weights")
-    how = (*how, "gradient_norms")
+    how = ("steps", "batch_size", "seed", "steps_per_epoch", "patience")
+    named = (*how, "class_weights", "gradient_norms")
     train(
         transformed_examples_path=transformed,
         transform_graph_path=graph,
         module=candidate.module,
         task=given["task"],
-        how=Fitting(label=label, **{name: given[name] for name in how}),
+        how=Fitting(label=label, **{name: given[name] for name in named}),
         model_path=model,
         training_report_path=page,
         hyperparameters=given["hyperparameters"],
