@@ -197,7 +197,7 @@ def _curves(state: FittingState) -> Markup:
         axes.set_title(drawn(name))
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     return report.figure(drawing)

@@ -88,7 +88,7 @@ def _curves(compared: RunComparison) -> Markup:
         axes.set_title(drawn(f"{curve.task}: {curve.name}"))
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     lines = {str(line.get_label()): line for axes in drawing.axes for line in axes.get_lines()}
     drawing.legend(list(lines.values()), list(lines), loc="outside upper left", frameon=False)
