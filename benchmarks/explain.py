@@ -61,9 +61,8 @@ def _run(folder: Path) -> Path:
 def _convert(run: Path, place: Path) -> None:
     from edgeline.components.convert.convert import convert
 
-    page = place.with_suffix(".html")
-    model, examples = str(run / "train/model"), str(run / "ingest/examples")
-    convert(model, examples, str(place), str(page), quantisation="int8")
+    model, rows = str(run / "train/model"), str(run / "ingest/examples")
+    convert(model, rows, str(place), str(place.with_suffix(".html")), "int8")
 
 
 def _explain(run: Path, edge_model: Path, folder: Path) -> dict[str, float]:
