@@ -23,7 +23,7 @@ def told(network: keras.Model) -> list[dict[str, Any]]:
     found = []
     for layer in _layers(network):
         table = getattr(layer, "embeddings", None)
-        if id(table) in places and len(table.shape) == 2:
+        if table is not None and id(table) in places and len(table.shape) == 2:
             feature = features.get(id(_input(layer)), "")
             entry = {"layer": layer.name, "variable": places[id(table)], "feature": feature}
             found.append(entry)

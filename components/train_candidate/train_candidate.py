@@ -326,8 +326,10 @@ def _train(
     transformed: str, graph: str, candidate: CandidateTask, label: str, model: str, page: str
 ) -> None:
     given = candidate.training
-    how = ("steps", "batch_size", "seed", "steps_per_epoch", "patience", "class_weights")
-    how = (*how, "gradient_norms")
+    how = (
+        *("steps", "batch_size", "seed", "steps_per_epoch", "patience", "class_weights"),
+        "gradient_norms",
+    )
     train(
         transformed_examples_path=transformed,
         transform_graph_path=graph,
