@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -21,7 +21,6 @@ from edgeline.reports.document import HERE, document, fill
 from edgeline.reports.document import text as file_text
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LEAST = 0.6  # smaller, the words of a figure cannot be read
@@ -100,7 +99,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
     return Markup(f'<div class="rows">{"".join(parts)}</div>')
 
 
-def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+def panels(count: int, height: float) -> tuple[Figure, list[Any]]:
     """A matplotlib figure of some panels, two beside each other, which a phone has room for.
 
     Args:
