@@ -92,14 +92,14 @@ def write(folder: Path) -> None:
     random = np.random.default_rng(0)
     (folder / "module.py").write_text(MODULE)
     with artifacts.writing(folder / "examples", examples.TRANSFORMED_SCHEMA) as draft:
-        draft.metadata["splits"] = {}
-        for split, rows in {"train": ROWS, "eval": 256}.items():
+        counts = {"train": ROWS, "eval": 256}
+        for split, rows in counts.items():
             x = random.normal(size=(rows, WIDTH)).astype(np.float32)
             lists = pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), WIDTH)
             (draft.path / split).mkdir()
             table = pa.table({"x": lists, "y": (x.sum(1) > 0).astype(np.int64)})
             pq.write_table(table, draft.path / split / "part-00000.parquet")
-            draft.metadata["splits"][split] = {"rows": rows}
+        draft.metadata["splits"] = {split: {"rows": rows} for split, rows in counts.items()}
         features = [Feature("x", "float32", (WIDTH,)), Feature("y", "int64")]
         draft.metadata["features"] = [feature.to_json() for feature in features]
 
