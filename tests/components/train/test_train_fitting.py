@@ -128,7 +128,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(folder, run, tmp_path)
     for path in checkpoints.iterdir():
         path.rename(tmp_path / path.name)  # out of the way of a training from the beginning
     whole, uninterrupted = run(steps=4 * (reached + 2))
-    assert state == uninterrupted
+    assert repr(state) == repr(uninterrupted)  # a NaN is not itself
     assert weights(resumed) == weights(whole)
 
 
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_not_read(run, tmp_path, capsys):
     (last / "variables.npz").write_bytes(content)
     again, repeated = run()
     assert "epoch-00003/variables.npz is damaged" in capsys.readouterr().out
-    assert repeated == state
+    assert repr(repeated) == repr(state)
     assert weights(again) == weights(whole)
 
 
