@@ -366,6 +366,7 @@ def test_each_face_has_run(
     unused = {"acceptance", "plan"}  # for pipelines of one's own
     # whose trials take a minute: tests/end_to_end/test_tuned.py, with `long`
     unused |= {"tune"}
+    unused |= {"explain"}  # by choice: tests/components/explain
     # of candidates: above, with `long`
     unused |= {"choose", "publish_candidates", "train_candidate"}
     assert set(catalogue.names()) - faces - unused == (set() if site["sites"] else {"serve"})

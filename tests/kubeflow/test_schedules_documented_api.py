@@ -301,7 +301,7 @@ def test_a_local_file_names_the_version_of_its_content(folder: Path, server: Any
     other = declare(folder, one.replace("pipeline: taxi", "pipeline: digits"))
     with pytest.raises(UsageError, match=r"is of pipeline 'digits', and .*mine.yaml is 'taxi'"):
         reconcile(server, other)
-    with pytest.raises(UsageError, match=r"There is no pipeline 'pipelines/none\.yaml'"):
+    with pytest.raises(UsageError, match=r"pipelines/none\.yaml does not exist"):
         reconcile(server, declare(folder, one.replace("mine", "none")))
     assert server.changes == []
 

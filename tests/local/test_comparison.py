@@ -71,7 +71,10 @@ def kept_run(
         },
         "pins": {}, "pipeline_digest": "ab" * 32, "edgeline": "0.1.0", "code": "cd" * 8,
         "packages": {"numpy": "2.0", "ruff": str(steps)},
-        "host": {"name": "box", "cpus": 2, "python": "3.11.7"},
+        "host": {
+            "name": "box", "system": "Linux", "machine": "x86_64", "cpus": 2,
+            "memory": 8_000_000_000, "python": "3.11.7",
+        },
         "tasks": {
             "ingest": task("ingest", 1.0, {}, examples=rides),
             "train": task("train", 4.0, {"model": trained}),
