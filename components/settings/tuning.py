@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgeline.components.tune import objectives, space
+from edgeline.components.tune import database_journal, objectives, space
 from edgeline.components.tune.objectives import Objective
 from edgeline.components.tune.search import SearchPlan
 from edgeline.stores import tables
@@ -30,5 +30,7 @@ def check(values: Mapping[str, Any]) -> list[Objective]:
     space.parse(values["search_space"], f"{WHERE}search_space")
     SearchPlan(tuple(found), pruning=str(values["pruning"]))
     objectives.rule_of(found, task, **{name: values[name] for name in OF_RULE})
-    tables.refuse_password(str(values["study_folder"]), f"{WHERE}study_folder")
+    place = str(values["study_folder"])
+    if database_journal.is_database(place):
+        tables.refuse_password(place, f"{WHERE}study_folder")
     return found

@@ -77,6 +77,7 @@ def placed(
     batch_size: int,
     mixed_precision: str,
     jit_compile: bool,
+    gradient_norms: bool = False,
 ) -> tuple[keras.Model, tf.distribute.Strategy | None]:
     """A network where it will be trained, and the strategy for that; None on one device.
 
@@ -86,6 +87,7 @@ def placed(
             that they share a batch equally, if the network can be trained on several.
         mixed_precision: one of `precision.KINDS`.
         jit_compile: whether XLA compiles the step.
+        gradient_norms: whether gradients are watched, which are seen on one device alone.
 
     Raises:
         EdgelineError: several workers cannot train it, or XLA cannot compile it.
@@ -97,9 +99,15 @@ def placed(
             return built()
 
     alone = strategy is None and workers == 1
-    if alone and not jit_compile:  # XLA cannot compile a step in which devices wait for each other
+    # XLA cannot compile a step in which devices wait for each other
+    if alone and not (jit_compile or gradient_norms):
         strategy = replicas.local_strategy(batch_size)
     model = made(strategy)
+    if mixed_precision and optimising.is_legacy(model):
+        raise EdgelineError(
+            f"Parameter 'mixed_precision' is {mixed_precision!r}, but build_model gave a tf_keras "
+            "model, which does not know of it: leave it out, or set tf_keras' own policy."
+        )
     if strategy and (why := replicas.refused(model)):
         if not alone:
             raise EdgelineError(f"{workers} workers cannot train this network: {why}.")

@@ -130,12 +130,18 @@ def own_pod(jobs: Jobs) -> Json:
     return jobs.pod(os.environ.get("KFP_POD_NAME") or socket.gethostname())
 
 
+def _is_of_account(volume: Json) -> bool:
+    """Whether it has a token of the pod's service account, which a worker has no use for."""
+    sources = volume.get("projected", {}).get("sources") or ()
+    return any("serviceAccountToken" in each for each in sources)
+
+
 def _pod_spec(work: Work, own: Json, addresses: list[str]) -> Json:
     main = next(each for each in own["containers"] if each["name"] == "main")
     volumes = {
         each["name"]: each
         for each in own.get("volumes") or ()
-        if not OWN_VOLUMES.match(each["name"]) and "projected" not in each
+        if not OWN_VOLUMES.match(each["name"]) and not _is_of_account(each)
     }
     variables = [
         each
@@ -262,17 +268,13 @@ def _deleted_in_the_end(jobs: Jobs, name: str) -> Iterator[None]:
 
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, end) if is_main else None
-    ended = False
     try:
         yield
-        ended = True
     finally:
         try:
             jobs.delete(name, f"{LABEL}={name}")
-        except EdgelineError as error:
-            if ended:
-                raise
-            print(error, flush=True)  # what ended it says more
+        except EdgelineError as error:  # what ended it says more, and a training is not lost for it
+            print(f"Job {name} is left: {error}", flush=True)
         finally:
             if is_main:
                 signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, example_weights, examples, features
 from edgeline.artifacts.features import Feature
+from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
 if TYPE_CHECKING:
@@ -66,6 +67,19 @@ class Share:
         if strategy is None:
             return cls()
         return cls(index, count, strategy.num_replicas_in_sync // count)
+
+    def check(self, batch_size: int) -> None:
+        """Refuse a batch that the replicas of all processes do not share equally.
+
+        Raises:
+            EdgelineError: as said.
+        """
+        everywhere = self.count * self.replicas
+        if batch_size % everywhere:
+            raise EdgelineError(
+                f"Parameter 'batch_size' is {batch_size}, which {self.count} workers with "
+                f"{self.replicas} GPUs each cannot share equally: give a multiple of {everywhere}."
+            )
 
     def of_batches(self, whole: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         """The batches of this process' replicas, in turn, of batches that all have together."""

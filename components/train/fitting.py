@@ -132,10 +132,11 @@ def fit(
         return building.build(module, features, hyperparameters)
 
     where = strategy, how.workers, how.batch_size, how.mixed_precision, how.jit_compile
-    model, strategy = building.placed(built, *where)
+    model, strategy = building.placed(built, *where, how.gradient_norms)
     features = building.taken(model, features)
     columns = [*features, label]
     share = Share.of(strategy, worker, how.workers)
+    share.check(how.batch_size)
 
     def training(epoch: int) -> tf.data.Dataset:
         of_rows, seed = row_weights[0], [how.seed, epoch]
@@ -185,7 +186,7 @@ def fit(
             if not optimising.is_legacy(model):
                 calls.append(watched(state.by_step, done, steps, times, norms))
             given = training(state.epoch), evaluation()
-            _advance(state, _fit_epoch(model, shared, *given, steps, calls))
+            _advance(state, _fit_epoch(model, shared, *given, steps, calls, how.workers))
             if worker:  # the first one's checkpoint is that of all
                 continue
             saving.keep(model, state, checkpoints)
@@ -256,6 +257,7 @@ def _fit_epoch(
     evaluation: tf.data.Dataset,
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    workers: int,
 ) -> Mapping[str, Sequence[float]]:
     built = not optimising.is_legacy(model) and model.built
     try:
@@ -272,7 +274,7 @@ def _fit_epoch(
             callbacks=list(callbacks),
         )
     except Exception as error:
-        if shared and replicas.is_loss_of_worker(error):
+        if workers > 1 and replicas.is_loss_of_worker(error):
             raise
         raise EdgelineError(user_code.describe(error, "Training")) from error
     return history.history  # type: ignore[no-any-return]

@@ -27,8 +27,8 @@ class FittingState:
     """How far a training has come: what a checkpoint holds beside the weights.
 
     `history` has one list a metric, one value an epoch, and one of the gradients' norm where that
-    is watched. `best` is the epoch (from 1)
-    with the smallest `val_loss`. `by_step` are the points of `steps.watched`.
+    is watched. `best` is the epoch (from 1) with the smallest `val_loss`. `by_step` are the points
+    of `steps.watched`.
     """
 
     epoch: int = 0

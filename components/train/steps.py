@@ -65,7 +65,7 @@ def watched(
     class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, *_: Any, **__: Any) -> None:
             self.steps, self.total, self.last = 0, 0.0, time.perf_counter()
-            self.norms = 0.0
+            self.norms, self.known = 0.0, 0
             if norms:
                 norms.restart()
 
@@ -83,13 +83,15 @@ def watched(
             norm = norms.mean() if norms else math.nan
             loss = (total - self.total) / size
             points.append([done + self.steps, loss, float(rate), norm])
-            self.total, self.norms = total, self.norms + norm * size
+            self.total = total
+            if math.isfinite(norm):  # float16's first steps overflow until its scale fits
+                self.norms, self.known = self.norms + norm * size, self.known + size
             if len(points) >= 2 * MOST:
                 points[:] = _halved(points)
 
         def on_epoch_end(self, _: int, logs: Any = None) -> None:
-            if norms and logs is not None and self.steps:
-                logs.setdefault(NORM, self.norms / self.steps)  # build_model's own comes first
+            if norms and logs is not None:  # build_model's own comes first
+                logs.setdefault(NORM, self.norms / self.known if self.known else math.nan)
 
     return Watch()
 

@@ -151,7 +151,7 @@ def train(
         with artifacts.writing(model_path, models.SCHEMA) as draft:
             raw = [Feature.from_json(value) for value in graph_artifact.metadata["features"]]
             served = export(network, graph, raw, columns, how.label, draft.path / "saved_model")
-            (draft.path / "history.json").write_text(json.dumps(state.history, indent=1))
+            (draft.path / "history.json").write_text(json.dumps(_finite(state.history), indent=1))
             (draft.path / "steps.json").write_text(json.dumps(_rounded(state.by_step)))
             last = state.best if how.patience else state.epoch
             draft.metadata |= {
@@ -184,6 +184,14 @@ def train(
         )
         kept.discard()
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
+
+
+def _finite(history: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    """A history as JSON has it: null for what is not finite."""
+    return {
+        name: [value if math.isfinite(value) else None for value in values]
+        for name, values in history.items()
+    }
 
 
 def _rounded(points: Sequence[Sequence[float]]) -> list[list[float | None]]:

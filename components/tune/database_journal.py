@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edgeline.components.tune import journal
-from edgeline.errors import EdgelineError, first_line
+from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.extras import install_hint
 from edgeline.stores import tables
 
@@ -28,13 +28,24 @@ if TYPE_CHECKING:
     import psycopg
 
 SCHEME = "postgresql"
+SPELLINGS = (SCHEME, "postgres")  # as libpq and ingest take it, too
 # seconds after which a server takes a machine that is gone for gone, instead of its two hours
 KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
 
 def is_database(place: str) -> bool:
-    """Whether a search's place is a database, not a folder."""
-    return place.partition("://")[0] == SCHEME and "://" in place
+    """Whether a search's place is a database, not a folder.
+
+    Raises:
+        UsageError: it is an address of something else, which would be taken for a folder.
+    """
+    scheme, colon, _ = place.partition("://")
+    if colon and scheme not in SPELLINGS:
+        raise UsageError(
+            f"study_folder is at {scheme}://, where no search can be kept: give a folder of a "
+            "volume, or postgresql://USER@HOST/NAME."
+        )
+    return bool(colon)
 
 
 def of(url: str, identity: Mapping[str, Any]) -> DatabaseJournal:
@@ -50,7 +61,8 @@ def of(url: str, identity: Mapping[str, Any]) -> DatabaseJournal:
     """
     tables.refuse_password(url, "study_folder")
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return DatabaseJournal(url, f"{journal.STUDY}-{digest[:16]}")
+    rest = url.partition("://")[2]
+    return DatabaseJournal(f"{SCHEME}://{rest}", f"{journal.STUDY}-{digest[:16]}")
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,13 @@ class DatabaseJournal:
         from optuna.exceptions import StorageInternalError
         from optuna.storages import RDBStorage
         from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.pool import NullPool
 
         driver = f"{SCHEME}+psycopg" + self.url.removeprefix(SCHEME)
         try:
             with self._locked("tables"):  # which are made once, by whichever search is first
-                return RDBStorage(driver, engine_kwargs={"pool_pre_ping": True})
+                # no pool: a step that reports its epochs is a fork, and may share no connection
+                return RDBStorage(driver, engine_kwargs={"poolclass": NullPool})
         except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
             raise self._failure(error) from error
 
@@ -129,7 +143,10 @@ class DatabaseJournal:
         except psycopg.Error as error:
             raise self._failure(error) from error
         with contextlib.closing(connection):
-            yield connection
+            try:
+                yield connection
+            except psycopg.Error as error:
+                raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> EdgelineError:
         return EdgelineError(

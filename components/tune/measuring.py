@@ -113,7 +113,11 @@ def measure(
         trained: _Trained = step("train", _train, whole, watch)
         if trained.ended:
             raise TrialPrunedError(trained.ended)
-        curve = json.loads((folder / MODEL / "history.json").read_text())
+        history = json.loads((folder / MODEL / "history.json").read_text())
+        curve = {
+            name: [math.nan if value is None else value for value in values]
+            for name, values in history.items()
+        }
         converted: Converted = step("convert", _convert)
         compiled: dict[str, CompiledModel] = {
             target: step(f"compile for {target}", _compile, target) for target in settings.targets

@@ -67,7 +67,7 @@ def register(
         told(f"{count} run{'' if count == 1 else 's'} registered.", registered=count)
     else:
         said = registering.register_one(named(root, run))
-        told(said or f"Run {run} has published nothing.", registered=1)
+        told(said or f"Run {run} has published nothing.", registered=int(bool(said)))
 
 
 def _register_there(

@@ -7,6 +7,7 @@ a cautious word, since their errors then go together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ ON_DEVICE = ("latency_", "peak_memory")  # how the names of such metrics begin
 BYTES = "size_bytes"
 COUNTS = ("example_count", "weighted_example_count")
 
-_HISTORY = Mapping[str, tuple[float, ...]]
+_HISTORY = Mapping[str, tuple[float | None, ...]]  # null is what was not finite
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def _learned(result: RunResult) -> dict[tuple[str, str], tuple[float, ...]]:
             if file.is_file():
                 for name, values in typed.convert(typed.read(file), _HISTORY, str(file)).items():
                     if name.startswith("val_"):
-                        found[task, name] = tuple(values)
+                        found[task, name] = tuple(math.nan if x is None else x for x in values)
     return found
 
 

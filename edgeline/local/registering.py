@@ -118,7 +118,9 @@ def register_one(run: KeptRun) -> str:
     _write(run.folder, RegistryState(_named().url))
     said = _registered(run.folder)
     if is_pending(run.folder):
-        raise EdgelineError(said)
+        raise EdgelineError(
+            said or f"Run {run.name} is registered by another process: wait for it."
+        )
     return said
 
 

@@ -25,7 +25,7 @@ OF_STEPS = "steps.json"  # of train, in the folder of its model: points of `step
 _OF_STEP = ("step_loss", "learning_rate", "step_gradient_norm")
 TRAIN, EVAL = "train", "eval"  # as folders, so that TensorBoard draws both into one figure
 _VALIDATION = "val_"
-_EPOCHS = Mapping[str, tuple[float, ...]]
+_EPOCHS = Mapping[str, tuple[float | None, ...]]  # null is what was not finite
 _STEPS = tuple[tuple[float | None, ...], ...]
 
 
@@ -93,7 +93,11 @@ def _events(model: Path, began: float) -> dict[str, list[bytes]]:
     for name, values in epochs.items():
         side = EVAL if name.startswith(_VALIDATION) else TRAIN
         tag = f"epoch_{name.removeprefix(_VALIDATION)}"
-        found[side] += [_scalar(began, number, tag, value) for number, value in enumerate(values)]
+        found[side] += [
+            _scalar(began, number, tag, value)
+            for number, value in enumerate(values)
+            if value is not None
+        ]
     file = model / OF_STEPS
     for step, *values in (
         typed.convert(typed.read(file), _STEPS, str(file)) if file.is_file() else ()

@@ -139,7 +139,9 @@ def epochs(model: str) -> dict[str, tuple[float | None, ...]]:
     if not file.is_file():
         return {}
     return {
-        name: tuple(float(value) if math.isfinite(value) else None for value in values)
+        name: tuple(
+            float(value) if value is not None and math.isfinite(value) else None for value in values
+        )
         for name, values in typed.read(file).items()
     }
 

@@ -32,6 +32,7 @@ def test_a_search_is_handed_to_tune_and_its_hyperparameters_to_nobody_else() -> 
         ({"pruning": "median", "objectives": ["auc", "size_bytes"]}, "would end small models"),
         ({"trials": 0}, r"training\.trials: 0 is not an integer of at least 1"),
         ({"study_folder": "postgresql://a:b@c/d"}, r"training\.study_folder has the password of"),
+        ({"study_folder": "s3://bucket/study"}, "is at s3://, where no search can be kept"),
         ({"sampler": "grid"}, r"training\.sampler: 'grid' is not one of tpe, nsga2, random"),
     ],
 )

@@ -71,6 +71,26 @@ def test_tasks_and_workers_share_it_and_a_killed_one_leaves_its_trial(
     assert found[2].state == INTERRUPTED
 
 
+def test_a_step_that_is_a_fork_reports_its_epochs(kept: DatabaseJournal) -> None:
+    """As a training does, whose trial is pruned by what it tells."""
+
+    def learning(number, hyperparameters, watch):
+        def train() -> None:
+            for epoch in range(1, 9):  # more than psycopg prepares statements after
+                watch(epoch, 1.0 / epoch)
+
+        process = multiprocessing.get_context("fork").Process(target=train)
+        process.start()
+        for _ in range(8):
+            kept.is_alive("nobody")
+        process.join()
+        assert process.exitcode == 0
+        return measure(number, hyperparameters, watch)
+
+    found = run(SearchPlan((AUC,), trials=4, pruning="median"), kept, learning)
+    assert [each.state for each in found] == [COMPLETE] * 4
+
+
 def test_a_worker_is_alive_as_long_as_its_connection(kept: DatabaseJournal) -> None:
     with kept.worker() as name:
         assert kept.is_alive(name)
