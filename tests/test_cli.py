@@ -84,7 +84,7 @@ def test_an_empty_value_is_wrong_usage(
         ("run taxy", "There is no pipeline 'taxy'. Did you mean taxi?"),
         ("run taxy --help", "Did you mean taxi?"),
         ("run TAXI", "Did you mean taxi?"),
-        ("run nowhere.py", "There is no pipeline 'nowhere.py'. Choose one of candidates, digits"),
+        ("run nowhere.py", "nowhere.py does not exist: check the path"),
         ("run broken.yaml", "broken.yaml is not a compiled pipeline"),
         ("run deep.yaml", "nested more than 100 levels deep"),
         ("run huge.yaml", "it has more than 64 MiB"),
