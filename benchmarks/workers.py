@@ -120,7 +120,7 @@ def trained(folder: Path, workers: int, threads: int, given: argparse.Namespace)
         batch_size=given.batch_size,
         workers=workers,
     )
-    work = told.Work(
+    work = told.SharedTraining(
         module=str(folder / "module.py"),
         transformed=str(found.path),
         digest=found.digest,

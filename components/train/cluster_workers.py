@@ -26,7 +26,7 @@ from typing import Any
 
 from edgeline.components.train import workers
 from edgeline.components.train.jobs import Jobs
-from edgeline.components.train.workers import Ended, Work
+from edgeline.components.train.workers import Ended, SharedTraining
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import pods
 
@@ -44,7 +44,7 @@ LOOK = 2.0  # seconds between two looks
 LAST = 5.0  # seconds at most to show what a pod printed last
 
 
-def start(work: Work, jobs: Jobs, own: Json, number: int) -> Ended:
+def start(work: SharedTraining, jobs: Jobs, own: Json, number: int) -> Ended:
     """Make the Job, show what its pods print, and delete it when they have ended.
 
     Args:
@@ -70,7 +70,7 @@ def start(work: Work, jobs: Jobs, own: Json, number: int) -> Ended:
         return ended
 
 
-def objects(work: Work, own: Json, number: int) -> tuple[Json, Json]:
+def objects(work: SharedTraining, own: Json, number: int) -> tuple[Json, Json]:
     """The Job and the headless Service by which its pods find each other.
 
     Raises:
@@ -136,7 +136,7 @@ def _is_of_account(volume: Json) -> bool:
     return any("serviceAccountToken" in each for each in sources)
 
 
-def _pod_spec(work: Work, own: Json, addresses: list[str]) -> Json:
+def _pod_spec(work: SharedTraining, own: Json, addresses: list[str]) -> Json:
     main = next(each for each in own["containers"] if each["name"] == "main")
     volumes = {
         each["name"]: each

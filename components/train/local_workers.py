@@ -18,13 +18,13 @@ from pathlib import Path
 
 from edgeline.components.train import workers
 from edgeline.components.train.worker import CHILD
-from edgeline.components.train.workers import Ended, Work
+from edgeline.components.train.workers import Ended, SharedTraining
 
 LOOK = 0.1  # seconds between two looks
 FAREWELL = 10.0  # seconds for the others, when the first is done
 
 
-def start(work: Work) -> Ended:
+def start(work: SharedTraining) -> Ended:
     """Start all workers and wait until none is left.
 
     Raises:

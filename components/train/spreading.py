@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeline.components.train import cluster_workers, local_workers, saving, sharing, workers
 from edgeline.components.train.checkpoints import Checkpoints
 from edgeline.components.train.jobs import Jobs
-from edgeline.components.train.workers import Work
+from edgeline.components.train.workers import SharedTraining
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow import pods
 from edgeline.stores import remote
@@ -29,7 +29,7 @@ def check_places(count: int, checkpoint_dir: str, transformed_examples_uri: str)
         )
 
 
-def spread(work: Work, kept: Checkpoints) -> None:
+def spread(work: SharedTraining, kept: Checkpoints) -> None:
     """Have the workers train to the end, from the last checkpoint where there is one.
 
     Args:

@@ -32,7 +32,7 @@ from edgeline.components.train.report import write_report
 from edgeline.components.train.saving import FittingState
 from edgeline.components.train.spreading import check_places, spread
 from edgeline.components.train.steps import StepTimes
-from edgeline.components.train.workers import Work
+from edgeline.components.train.workers import SharedTraining
 from edgeline.components.transform.saved_graph import SavedGraph, check_label, vocabulary
 from edgeline.components.transform.transform import GRAPH_SCHEMA
 from edgeline.errors import EdgelineError
@@ -128,7 +128,7 @@ def train(
         if how.workers > 1:
             values = None if weights is None else tuple(map(float, weights.values))
             spread(
-                Work(
+                SharedTraining(
                     module,
                     transformed_examples_uri if in_cluster() else str(transformed.path.resolve()),
                     transformed.digest,

@@ -25,7 +25,7 @@ from edgeline.artifacts import examples
 from edgeline.components.train import checkpoints, replicas, workers
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.fitting import fit
-from edgeline.components.train.workers import Work
+from edgeline.components.train.workers import SharedTraining
 from edgeline.errors import EdgelineError
 from edgeline.stores import copies, remote
 from edgeline.stores.again import PassingError
@@ -38,7 +38,7 @@ LOOK = 2.0  # seconds between two looks
 
 def main(arguments: Sequence[str]) -> int:
     """Train; the exit code is 0, `workers.REFUSED`, or that of a crash."""
-    work = Work.from_json(os.environ[workers.WORK])
+    work = SharedTraining.from_json(os.environ[workers.WORK])
     index = int(os.environ[workers.INDEX])
     addresses = os.environ[workers.ADDRESSES].split(",")
     threads = 0
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _train(work: Work, index: int, addresses: Sequence[str], threads: int) -> None:
+def _train(work: SharedTraining, index: int, addresses: Sequence[str], threads: int) -> None:
     _wait_for_names(addresses)
     task = {"type": "worker", "index": index}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(addresses)}, "task": task})

@@ -17,7 +17,7 @@ from edgeline.components.train.optimising import Optimisation
 from edgeline.errors import EdgelineError
 
 MODULE = "edgeline.components.train.worker"
-WORK = "EDGELINE_TRAINING"  # the variable with a `Work`
+WORK = "EDGELINE_TRAINING"  # the variable with a `SharedTraining`
 ADDRESSES = "EDGELINE_WORKERS"  # host:port of each worker, with commas between
 INDEX = "JOB_COMPLETION_INDEX"  # which of them; Kubernetes sets it in pods of an indexed Job
 REASON = "EDGELINE_REASON"  # the variable with the file for why a worker refuses, in a sentence
@@ -27,7 +27,7 @@ MOST_WORK = 100_000  # characters: Linux takes 128 KiB a variable
 
 
 @dataclass(frozen=True)
-class Work:
+class SharedTraining:
     """A training, as each of its workers is told of it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Work:
         return text
 
     @classmethod
-    def from_json(cls, text: str) -> Work:
+    def from_json(cls, text: str) -> SharedTraining:
         given = json.loads(text)
         how = given.pop("how")
         how["optimisation"] = Optimisation(**how["optimisation"])
@@ -117,6 +117,6 @@ def until_done(start: Callable[[int], Ended], reached: Callable[[], int]) -> Non
         print(f"{ended.why}: all begin anew after epoch {now}.", flush=True)
 
 
-def environment(work: Work, addresses: Sequence[str]) -> dict[str, str]:
+def environment(work: SharedTraining, addresses: Sequence[str]) -> dict[str, str]:
     """The variables of every worker, but for the index."""
     return {WORK: work.to_json(), ADDRESSES: ",".join(addresses)}

@@ -22,13 +22,13 @@ from api_server import ApiServer
 from edgeline.components.train import cluster_workers, workers
 from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.jobs import Jobs
-from edgeline.components.train.workers import Work
+from edgeline.components.train.workers import SharedTraining
 from edgeline.errors import EdgelineError
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 IN = ("-n", "kubeflow")
 Object = dict[str, Any]
-WORK = Work(
+WORK = SharedTraining(
     module="s3://bucket/module.zip",
     transformed="s3://bucket/transformed",
     digest="0" * 64,
@@ -165,7 +165,7 @@ def test_a_worker_is_like_the_task_but_for_what_is_the_tasks_alone(
     }
     name = job["metadata"]["name"]
     assert variables[workers.ADDRESSES] == f"{name}-0.{name}:2222,{name}-1.{name}:2222"
-    assert Work.from_json(str(variables[workers.WORK])) == WORK
+    assert SharedTraining.from_json(str(variables[workers.WORK])) == WORK
     (service,) = listed(api_server, "services")
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()

@@ -15,7 +15,7 @@ from edgeline.components.train import workers
 from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.train.train import train
-from edgeline.components.train.workers import Ended, Work
+from edgeline.components.train.workers import Ended, SharedTraining
 from edgeline.errors import EdgelineError
 
 MODULE = "edgeline.pipelines.taxi.module"
@@ -33,13 +33,13 @@ def work(**given):
         "checkpoint_dir": "c",
         "key": "k",
     }
-    return Work(**{**fields, **given})
+    return SharedTraining(**{**fields, **given})
 
 
 def test_workers_are_told_everything():
     for class_weights in ((1.0, 2.5), None):
         given = work(class_weights=class_weights)
-        assert Work.from_json(given.to_json()) == given
+        assert SharedTraining.from_json(given.to_json()) == given
 
 
 def test_what_no_process_can_be_told_is_refused():
