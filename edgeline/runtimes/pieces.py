@@ -13,6 +13,12 @@ PIECE_ROWS, PIECE_BYTES = 1024, 4 << 20  # of what a runtime gets at once
 Arrays = Mapping[str, Array]
 
 
+def are_many(arrays: Arrays) -> bool:
+    """Whether a model that takes any number of rows gets these in more than one piece."""
+    rows = len(next(iter(arrays.values())))
+    return rows > 1 and rows > _step(arrays, rows)
+
+
 def pieces(arrays: Arrays, fixed: int = 0) -> Iterator[tuple[dict[str, Array], int]]:
     """Named arrays [rows, ...] piece by piece, contiguous, each with its number of real rows.
 
@@ -25,8 +31,7 @@ def pieces(arrays: Arrays, fixed: int = 0) -> Iterator[tuple[dict[str, Array], i
             a piece has at most `PIECE_ROWS` and about `PIECE_BYTES`.
     """
     rows = len(next(iter(arrays.values())))
-    row_bytes = sum(array.nbytes for array in arrays.values()) // max(rows, 1)
-    step = fixed if fixed > 0 else max(1, min(PIECE_ROWS, PIECE_BYTES // max(row_bytes, 1)))
+    step = fixed if fixed > 0 else _step(arrays, rows)
     for start in range(0, rows, step):
         count = min(step, rows - start)
         piece = {
@@ -39,3 +44,8 @@ def pieces(arrays: Arrays, fixed: int = 0) -> Iterator[tuple[dict[str, Array], i
                 for name, array in piece.items()
             }
         yield piece, count
+
+
+def _step(arrays: Arrays, rows: int) -> int:
+    row_bytes = sum(array.nbytes for array in arrays.values()) // max(rows, 1)
+    return max(1, min(PIECE_ROWS, PIECE_BYTES // max(row_bytes, 1)))

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeline.server.access import CallKind
 from edgeline.server.cors import Cors
-from edgeline.server.errors import Code, ServingError
+from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.http.grpc_call import Reply as CallReply
 from edgeline.server.http.messages import HttpRequest, HttpResponse, error_response
@@ -25,19 +25,24 @@ from edgeline.server.state import ServerState
 from edgeline.server.watching import tracing
 from edgeline.server.watching.logs import AccessLog
 from edgeline.server.watching.spans import Spans
+from edgeline.server.work_memory import WorkMemory, take
 
+SMALL = 4096  # bytes of a message that asks for no inference, and of what names a model
 log = logging.getLogger("edgeline.server")
 
 
 @dataclass(frozen=True)
 class GrpcMethod:
-    """What answers a gRPC method; `work` finds the worker for a message.
+    """What answers a gRPC method: `answer` or `later` on the event loop, of a small message; or
+    `work` in a worker of the pool that `pool` finds by what `named` gives.
 
     Attributes:
         kind: who may call it.
         takes: the `protocols.wire.Message` that it is asked with.
         gives: the one that it answers with.
         kind_of: who may ask with a message, where that says so.
+        named: what names the model in a message, of which there is the beginning alone where the
+            second argument is true.
         streamed: makes of the answer to each message the one that a stream has for it; with it
             the method takes any number of messages. An error that it leaves ends the stream.
         watch: begins to answer a message any number of times, and gives how to end that.
@@ -48,7 +53,9 @@ class GrpcMethod:
     gives: Any
     answer: Callable[[memoryview], bytes] | None = None
     later: Callable[[memoryview], Awaitable[bytes]] | None = None
-    work: Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]] | None = None
+    named: Callable[[memoryview, bool], Any] | None = None
+    pool: Callable[[Any], Pool | Traffic] | None = None
+    work: Callable[[memoryview, Instance], bytes] | None = None
     kind_of: Callable[[memoryview], CallKind] | None = None
     streamed: Callable[[Call, bytes | ServingError], bytes | ServingError] | None = None
     watch: Callable[[memoryview, Callable[[bytes], None]], Callable[[], None]] | None = None
@@ -66,6 +73,7 @@ class App:
         spans: Spans | None = None,
     ) -> None:
         self._access, self._queue_time = state.access, state.settings.queue_time
+        self._memory = WorkMemory(state.metrics, state.settings.max_buffered)
         self._router, self._methods, self._missing = router, methods, missing
         self._loop = asyncio.get_running_loop()
         self._running = self._last = 0
@@ -116,15 +124,13 @@ class App:
             method = self._method(call)
             if self._spans is not None:
                 reply = self._spans.grpc(call, reply)
-            kind = method.kind if method.kind_of is None else method.kind_of(call.message)
-            self._allow(kind, call)
+            self._allow_message(method, call)
             if method.work is not None:
-                pool, work = method.work(call.message)
-                call.cancel = self._submit(pool, work, reply, call)
+                self._infer(method, call, reply)
             elif method.later is not None:
-                self._wait(method.later(call.message), reply)
+                self._wait(method.later(call.plain(SMALL)), reply)
             elif method.answer is not None:
-                reply(method.answer(call.message))
+                reply(method.answer(call.plain(SMALL)))
         except ServingError as error:
             reply(error)
         except Exception:
@@ -149,6 +155,27 @@ class App:
             return Streaming(each=partial(self._each, method))
         return Streaming(watch=partial(self._watch, method))
 
+    def _infer(self, method: GrpcMethod, call: Call, reply: CallReply) -> None:
+        """Answer in a worker, which decompresses and decodes what was sent."""
+        named, pool, work = method.named, method.pool, method.work
+        assert named is not None
+        assert pool is not None
+        assert work is not None
+        model = named(call.beginning(SMALL), bool(call.coding))
+
+        def run(instance: Instance) -> bytes:
+            message = call.plain()
+            if call.coding:
+                take(len(message))
+                if named(message, False) != model:
+                    raise invalid(
+                        "The compressed message does not name its model first: send its fields in "
+                        "the order of their numbers, or do not compress it."
+                    )
+            return work(message, instance)
+
+        call.cancel = self._submit(pool(model), run, reply, call)
+
     def _each(self, method: GrpcMethod, call: Call, reply: CallReply) -> None:
         """Answer one message of a stream as a call of its own."""
 
@@ -161,9 +188,8 @@ class App:
         self, method: GrpcMethod, call: Call, send: Callable[[bytes], None]
     ) -> Callable[[], None]:
         assert method.watch is not None
-        if method.kind_of is not None:
-            self._allow(method.kind_of(call.message), call)
-        return method.watch(call.message, send)
+        self._allow_message(method, call)
+        return method.watch(call.plain(SMALL), send)
 
     def _method(self, call: Call) -> GrpcMethod:
         method = self._methods.get(call.method)
@@ -171,6 +197,12 @@ class App:
             why = self._missing.get(call.method, f"There is no {call.method[:100]!r} here.")
             raise ServingError(Code.UNIMPLEMENTED, why)
         return method
+
+    def _allow_message(self, method: GrpcMethod, call: Call) -> None:
+        """Let a call pass or refuse it, before its message is read; but for a small one that says
+        itself who may ask with it."""
+        kind_of = method.kind_of
+        self._allow(method.kind if kind_of is None else kind_of(call.plain(SMALL)), call)
 
     def _allow(self, kind: CallKind, call: Call) -> None:
         authorization = call.headers.get("authorization", "")
@@ -185,8 +217,8 @@ class App:
     ) -> Callable[[], None] | None:
         """Give work to a pool; `done` is called on the event loop. Gives how to cancel it, None
         where it is done already."""
-        work = tracing.around(work, asked)
         size = len(asked.body if isinstance(asked, HttpRequest) else asked.message)
+        work = self._memory.around(tracing.around(work, asked), size)
         if self._alone(asked) and isinstance(pool, Pool):
             answer = pool.inline(work, size)
             if answer is not None:
@@ -215,6 +247,8 @@ class App:
     def _alone(self, asked: HttpRequest | Call) -> bool:
         """Whether one client at a time is asking: the same one as before, and nothing runs."""
         same, self._last = asked.connection == self._last, asked.connection
+        if isinstance(asked, Call) and asked.coding:  # nobody knows how large it is
+            return False
         return same and asked.alone and not self._running
 
     def _wait(self, awaitable: Awaitable[object], done: Callable[[Any], None]) -> None:

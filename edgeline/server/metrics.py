@@ -137,8 +137,15 @@ class Metrics:
         self.loads: Counter[tuple[str, str]] = Counter()
         self.statuses: Counter[int] = Counter()
         self.connections = 0
-        self.buffered = 0
+        self.buffered = 0  # of the event loop
+        self._at_work, self._lock = 0, threading.Lock()
         self.started = time.time()
+
+    def work(self, size: int) -> int:
+        """Count bytes that workers take, or with a negative number no more do; all that is held."""
+        with self._lock:
+            self._at_work += size
+            return self.buffered + self._at_work
 
     def of(self, model: str, version: int) -> ModelMetrics:
         """The metrics of a version, made when first asked for; old versions are forgotten."""
@@ -182,7 +189,7 @@ class Metrics:
         for status, count in sorted(self.statuses.items()):
             yield f'edgeline_http_responses_total{{status="{status}"}} {count}'
         yield f"edgeline_connections {self.connections}"
-        yield f"edgeline_buffered_bytes {self.buffered}"
+        yield f"edgeline_buffered_bytes {self.buffered + self._at_work}"
 
     def _of_process(self) -> Iterator[str]:
         yield f"process_resident_memory_bytes {resident()}"

@@ -30,7 +30,7 @@ from edgeline.server.versions.preparing import Preparer
 from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.versions.sources import FolderCatalogue
-from edgeline.server.versions.verdicts import Verdicts
+from edgeline.server.versions.verdicts import Verdicts, limits_of
 from edgeline.server.watching.alerts import Alerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
 from edgeline.server.watching.drift_watch import Watching
@@ -82,7 +82,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     metrics = Metrics()
     folder = _signed_folder(path, settings)
     kept = Path(settings.state) if settings.state else None
-    verdicts = Verdicts(kept, runtime_version())
+    verdicts = Verdicts(kept, runtime_version(), limits_of(settings))
     declared = declaration.read(settings.rollouts) if settings.rollouts else {}
     rollouts = Rollouts(declared, kept)
     served = ServedModels(rollouts, settings.model_name)

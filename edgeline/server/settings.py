@@ -78,7 +78,8 @@ class ServerSettings:
         queue_time: how long a request may wait before it is refused with 503.
         request_time: maximum total time of a request; 504 after that.
         max_body: maximum size of a request's body, as sent and after decompression.
-        max_buffered: maximum size of all requests that are in memory, over all connections.
+        max_buffered: maximum size of all requests that are in memory, over all connections, and of
+            what they unfold to: compressed bodies, and large JSON as objects.
         max_header: maximum size of the request line and headers.
         max_connections: maximum number of open connections; more are closed at once.
         read_time: how long a client may take to send a request.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edgeline.server.access import Access
+from edgeline.server.errors import Code, ServingError
 from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import HttpRequest
 from edgeline.server.metrics import Metrics
@@ -15,6 +16,9 @@ from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
+from edgeline.server.work_memory import take
+
+SMALL = 1 << 14  # bytes of a body that holds no tensors: a rollout, say
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,30 @@ class ServerState:
     ranges: RangeWatch
 
     def body(self, request: HttpRequest) -> bytes:
-        """A request's body, decompressed.
+        """A request's body, decompressed: work for a worker, where the bytes are counted.
 
         Raises:
             ServingError: it is damaged or too large.
         """
-        coding = request.headers.get(b"content-encoding")
-        if coding is None:
-            return request.body
-        return decompress(request.body, coding.decode("latin-1"), self.settings.max_body)
+        return _plain(request, self.settings.max_body)
+
+    def small_body(self, request: HttpRequest) -> bytes:
+        """The body of a request that is answered on the event loop, decompressed.
+
+        Raises:
+            ServingError: it is damaged, or larger than `SMALL` bytes.
+        """
+        limit = min(SMALL, self.settings.max_body)
+        if len(request.body) > limit:
+            what = f"The body is larger than {limit} bytes, as this path takes."
+            raise ServingError(Code.INVALID_ARGUMENT, what, 413)
+        return _plain(request, limit)
+
+
+def _plain(request: HttpRequest, limit: int) -> bytes:
+    coding = request.headers.get(b"content-encoding")
+    if coding is None:
+        return request.body
+    plain = decompress(request.body, coding.decode("latin-1"), limit)
+    take(len(plain))
+    return plain

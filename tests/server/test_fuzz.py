@@ -7,7 +7,7 @@ import held_memory
 import pytest
 from running import eventually
 
-REQUESTS = 250  # of each kind; `make fuzz` sends 10,000
+REQUESTS = 500  # of each kind; `make fuzz` sends 10,000
 
 
 @pytest.mark.slow

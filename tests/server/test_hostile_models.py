@@ -191,12 +191,18 @@ def _asked(server: Running, *request) -> None:
         server.ask(*request)
 
 
-def test_a_model_that_takes_more_memory_than_it_may(folder, start):
+def test_a_model_that_takes_more_memory_than_it_may(folder, start, tmp_path):
     shutil.copy(DEEPLAB, folder / "large.tflite")
-    server = start(folder, "--poll=0", "--load-memory=1000000")
+    state = f"--state={tmp_path / 'state'}"
+    server = start(folder, state, "--poll=0", "--load-memory=1000000")
     assert "takes more than 1,000,000 bytes of memory and 8 times" in reasons(server)["large"][1]
     assert "raise --load-memory" in reasons(server)["large"][1]
     assert answer(server) == GOOD
+    server.stop()
+    server = start(folder, state, "--poll=0", "--load-memory=1000000")
+    assert "raise --load-memory" in reasons(server)["large"][1]  # as it is known to be
+    server.stop()
+    assert reasons(start(folder, state, "--poll=0"))["large"] == ("READY", "")
 
 
 def test_whatever_lies_in_a_folder(folder, start):
@@ -245,15 +251,20 @@ def test_damaged_models_by_the_dozen(folder, start):
     ("ended", "kind", "said"),
     [
         (ChildEnd(status=-signal.SIGSEGV), EdgelineError, "crashes the runtime (signal 11)"),
-        (ChildEnd(status=-signal.SIGXCPU), EdgelineError, "took over 120 s to load"),
-        (ChildEnd(status=-signal.SIGABRT, log="std::bad_alloc"), EdgelineError, "--load-memory"),
-        (ChildEnd(status=-signal.SIGKILL, over=True), EdgelineError, "--load-memory"),
+        (ChildEnd(status=-signal.SIGXCPU), trial.LimitError, "took over 120 s to load"),
+        (ChildEnd(status=-signal.SIGABRT, log="std::bad_alloc"), trial.LimitError, "--load-memory"),
+        (ChildEnd(status=-signal.SIGKILL, over=True), trial.LimitError, "--load-memory"),
         (ChildEnd(status=-signal.SIGALRM, seconds=4), TransientError, "this machine is busy"),
         (ChildEnd(status=-signal.SIGKILL), TransientError, "ended by signal 9"),
         (ChildEnd(), TransientError, "broke off"),
         (ChildEnd(status=1, log="a\nKeyError: 3"), EdgelineError, "cannot be loaded (KeyError: 3)"),
         (ChildEnd({"fault": "No.", "transient": False}, 0), EdgelineError, "No."),
         (ChildEnd({"fault": "No.", "transient": True}, 0), TransientError, "No."),
+        (
+            ChildEnd({"fault": "No.", "transient": False, "limit": "run_time"}, 0),
+            trial.LimitError,
+            "No.",
+        ),
     ],
 )
 def test_what_a_trial_says_about_a_model_and_what_about_the_machine(ended, kind, said):
@@ -318,6 +329,26 @@ def test_a_verdict_is_of_the_content_and_of_the_runtime(tmp_path):
     verdicts.identify(changed)
     verdicts.passed(changed)
     assert known("litert 1", changed) == ("", True)
+
+
+@pytest.mark.parametrize("limit", ["load_memory", "load_time", "run_time"])
+def test_a_verdict_of_a_limit_holds_until_that_is_larger(tmp_path, limit):
+    source = VersionSource("m", 1, LINE, (1,))
+    usual = {"load_memory": 100.0, "load_time": 100.0, "run_time": 100.0}
+
+    def verdicts(allowed: float) -> Verdicts:
+        found = Verdicts(tmp_path, "litert 1", {**usual, limit: allowed})
+        found.identify(source)
+        return found
+
+    verdicts(10).condemn(source, "it takes more", limit)
+    for allowed in (5, 10):
+        assert verdicts(allowed).fault(source) == "it takes more"
+        assert len(verdicts(allowed).bad()) == 1
+    assert verdicts(float("inf")).fault(source) == ""
+    assert verdicts(11).bad() == {}
+    verdicts(11).condemn(source, "it crashes")
+    assert verdicts(1000).fault(source) == "it crashes"
 
 
 def test_a_bundle_that_crashes_the_runtime_is_a_sentence_of_verify(tmp_path: Path) -> None:

@@ -75,8 +75,7 @@ def as_v2(rows, instance):
 
 
 def _grpc(module, path, request, schema, instance):
-    _, work = module.methods(STATE)[path].work(memoryview(encode(request, schema)))
-    return work(instance)
+    return module.methods(STATE)[path].work(memoryview(encode(request, schema)), instance)
 
 
 def as_v2_grpc(rows, instance):

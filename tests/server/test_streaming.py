@@ -65,7 +65,7 @@ class Conversation:
         return Streaming(each=self._each) if call.method == EACH else Streaming(watch=self._watch)
 
     def _each(self, call: Call, reply: Callable[[bytes | ServingError], None]) -> None:
-        content = bytes(call.message)
+        content = bytes(call.plain())
         call.cancel = lambda: self.cancelled.append(content)
         self.calls.append((content, reply))
 

@@ -272,7 +272,7 @@ def _deep(value: str) -> str:
          ' "data": []}]}', "no request can hold"),
         ("/v2/models/mixed/infer",
          '{"inputs": [{"name": "amount", "datatype": "FP32", "shape": ['
-         + "9223372036854775807," * 50_000 + '1], "data": []}]}', "50001 dimensions"),
+         + "9223372036854775807," * 50_000 + '1], "data": []}]}', "over 16 dimensions"),
         ("/rollouts/mixed", '{"weight": DEEP}', "is a list, not a number"),
         ("/rollouts/mixed", '{"requests": NaN, "requests": ' + "9" * 30 + "}", "not a whole"),
         ("/rollouts/mixed", '{"requests": 18446744073709551615}', "of 64 bits"),

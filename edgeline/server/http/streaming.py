@@ -198,13 +198,13 @@ class StreamingCall:
 
     def _take(self, message: bytes) -> None:
         shared = self._call
+        content, coding = message_of(message, shared.headers)
         call = Call(
-            *(shared.method, shared.headers),
-            message_of(message, shared.headers, self._settings.max_body),
-            shared.peer,
+            *(shared.method, shared.headers, content, shared.peer),
             min(shared.deadline, monotonic() + self._settings.request_time),
             shared.connection,
             not (self._turns or self._received) and self._writer.is_alone(),
+            *(coding, self._settings.max_body),
         )
         if self._streaming.watch is not None:
             self._end_watch = self._streaming.watch(call, self._tell)

@@ -96,16 +96,17 @@ def http_request(stream: Stream, peer: str) -> HttpRequest:
 
 
 def unary_call(stream: Stream, peer: str, largest: int) -> Call:
-    """The gRPC call that a whole request is.
+    """The gRPC call that a whole request is, whose message has at most `largest` bytes.
 
     Raises:
-        ServingError: it is none of one message of at most `largest` bytes, or its time is none.
+        ServingError: it is none of one message, or its time is none.
     """
     headers, deadline = stream.headers, stream.deadline
     if (asked := headers.get("grpc-timeout")) is not None:
         deadline = min(deadline, monotonic() + h2.timeout(asked))
-    message = message_of(stream.body.take(), headers, largest)
-    return Call(headers[":path"], headers, message, peer, deadline)
+    message, coding = message_of(stream.body.take(), headers)
+    path = headers[":path"]
+    return Call(path, headers, message, peer, deadline, coding=coding, largest=largest)
 
 
 def begin_streaming(

@@ -23,7 +23,7 @@ from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import inputs, served_runtimes
 from edgeline.runtimes.engine import Engine
-from edgeline.runtimes.pieces import pieces
+from edgeline.runtimes.pieces import are_many, pieces
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.kept_windows import KeptWindows, rows_of
 from edgeline.server.models.range_check import NOTHING, Outside, RangeCheck
@@ -162,6 +162,8 @@ class Instance:
         self._program = program
         self._invoke = engine.invoke
         self._fixed = next((t.shape[0] for t in self.file.inputs if t.shape and t.shape[0] > 0), 0)
+        tensors = (*self.file.inputs, *self.file.outputs)
+        self._rows = all(tensor.shape and tensor.shape[0] < 0 for tensor in tensors)
 
     def ask(self, arrays: Arrays) -> Arrays:
         """Answer what a client sent: checked, and of rows the windows that end in them.
@@ -257,14 +259,23 @@ class Instance:
         return self.infer(arrays)
 
     def infer(self, arrays: Mapping[str, Array]) -> Arrays:
-        """Run the model's file alone on what it takes."""
+        """Run the model's file alone on what it takes.
+
+        Many rows go in pieces: what a runtime takes grows with them. A model whose answers are not
+        of a row each gets them all at once.
+        """
         try:
-            if not self._fixed:
+            if not self._fixed and not (self._rows and are_many(arrays)):
                 return self._invoke(arrays)
             rows = len(arrays[self.file.inputs[0].name])
             if rows == self._fixed:
                 return self._invoke(arrays)
-            answers = [self._invoke(piece) for piece, _ in pieces(arrays, self._fixed)]
+            answers = []
+            for piece, count in pieces(arrays, self._fixed):
+                answers.append(self._invoke(piece))
+                rows_of_each = {array.shape[:1] for array in answers[-1].values()}
+                if not self._fixed and rows_of_each != {(count,)}:
+                    return self._invoke(arrays)
         except EdgelineError as error:  # the runtime cannot take a value
             raise invalid(str(error)) from error
         except (ValueError, RuntimeError, MemoryError) as error:

@@ -157,7 +157,7 @@ class Pool:
         try:
             answer = work(instance)
         except ServingError as error:
-            answer = error
+            answer = error.with_traceback(None)  # a cycle, which would keep all that was read
         except EdgelineError as error:
             answer = invalid(str(error))
         except Exception:

@@ -7,6 +7,7 @@ Field numbers are those of tensorflow_serving/apis and tensorflow/core/example.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Arrays, Description, Instance
 from edgeline.server.models.pool import Pool
-from edgeline.server.protocols.grpc_tfserving import SPEC, pool_of, spec_of
+from edgeline.server.protocols.grpc_tfserving import NAMED, SPEC, pool_of, spec_of
 from edgeline.server.protocols.meaning import classes, numbers
-from edgeline.server.protocols.messages import read
-from edgeline.server.protocols.wire import Field, Fields, Message, encode
+from edgeline.server.protocols.messages import naming, read
+from edgeline.server.protocols.wire import Field, Fields, Message, budget, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import cast
@@ -108,59 +109,65 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
 
     def of(
         answer: Callable[[Arrays, Description], dict[str, object]], response: Fields
-    ) -> Callable[[memoryview], tuple[Pool | Traffic, Callable[[Instance], bytes]]]:
-        def call(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-            asked = read(message, _REQUEST)
+    ) -> Callable[[memoryview, Instance], bytes]:
+        def work(message: memoryview, instance: Instance) -> bytes:
+            description = instance.description
+            result = answer(_run(read(message, _REQUEST, budget(message)), instance), description)
+            return encode({"result": result, "model_spec": spec_of(description)}, response)
 
-            def work(instance: Instance) -> bytes:
-                description = instance.description
-                result = answer(_run(asked, instance), description)
-                return encode({"result": result, "model_spec": spec_of(description)}, response)
+        return work
 
-            return pool_of(state, asked), work
-
-        return call
-
-    def multi(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-        asked = read(message, _MULTI_REQUEST)
-        tasks = asked.get("tasks", [])
+    def pool_of_all(named: Mapping[str, Any]) -> Pool | Traffic:
+        tasks = named.get("tasks", [])
         if not 1 <= len(tasks) <= _MAX_TASKS:
             raise invalid(f"The request has {len(tasks)} tasks: give 1 to {_MAX_TASKS}.")
-        named = [{**task.get("model_spec", {}), "signature_name": ""} for task in tasks]
-        if any(spec != named[0] for spec in named):
+        specs = [{**task.get("model_spec", {}), "signature_name": ""} for task in tasks]
+        if any(spec != specs[0] for spec in specs):
             raise invalid("The tasks name different models: ask for each in a request of its own.")
         pools = [pool_of(state, task) for task in tasks]
-        kinds = [task.get("method_name", "").rpartition("/")[2] for task in tasks]
-        if unknown := [kind for kind in kinds if kind not in _ANSWERS]:
+        if unknown := [kind for kind in _kinds(named) if kind not in _ANSWERS]:
             raise invalid(f"There is no method {unknown[0][:100]!r}: give classify or regress.")
 
-        def work(instance: Instance) -> bytes:
-            answers = _run(asked, instance)
-            spec = spec_of(instance.description)
-            results = [
-                {"model_spec": spec, _FIELDS[kind]: _ANSWERS[kind](answers, instance.description)}
-                for kind in kinds
-            ]
-            return encode({"results": results}, _MULTI_RESPONSE)
-
-        return pools[0], work
+        return pools[0]
 
     service = "/tensorflow.serving.PredictionService/"
     return {
         service + "Classify": GrpcMethod(
             *(PREDICTION, Message("tensorflow.serving.ClassificationRequest", _REQUEST)),
             _CLASSIFY_RESPONSE,
+            named=NAMED,
+            pool=partial(pool_of, state),
             work=of(_classify, _CLASSIFY_RESPONSE),
         ),
         service + "Regress": GrpcMethod(
             *(PREDICTION, Message("tensorflow.serving.RegressionRequest", _REQUEST)),
             _REGRESS_RESPONSE,
+            named=NAMED,
+            pool=partial(pool_of, state),
             work=of(_regress, _REGRESS_RESPONSE),
         ),
         service + "MultiInference": GrpcMethod(
-            PREDICTION, _MULTI_REQUEST, _MULTI_RESPONSE, work=multi
+            *(PREDICTION, _MULTI_REQUEST, _MULTI_RESPONSE),
+            named=naming({1: _MULTI_REQUEST[1]}),
+            pool=pool_of_all,
+            work=_multi,
         ),
     }
+
+
+def _kinds(asked: Mapping[str, Any]) -> list[str]:
+    """What each task of a request asks for: `classify` or `regress`."""
+    return [task.get("method_name", "").rpartition("/")[2] for task in asked.get("tasks", ())]
+
+
+def _multi(message: memoryview, instance: Instance) -> bytes:
+    asked = read(message, _MULTI_REQUEST, budget(message))
+    answers, spec = _run(asked, instance), spec_of(instance.description)
+    results = [
+        {"model_spec": spec, _FIELDS[kind]: _ANSWERS[kind](answers, instance.description)}
+        for kind in _kinds(asked)
+    ]
+    return encode({"results": results}, _MULTI_RESPONSE)
 
 
 def _classify(answers: Arrays, description: Description) -> dict[str, object]:

@@ -7,7 +7,8 @@ and tensorflow/core/framework.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from edgeline.server.app import GrpcMethod
 from edgeline.server.errors import invalid
 from edgeline.server.models.model import Description, Instance
 from edgeline.server.models.pool import Pool
-from edgeline.server.protocols.messages import read
+from edgeline.server.protocols.messages import naming, read
 from edgeline.server.protocols.routes_tfserving import ServingState, version_states
-from edgeline.server.protocols.wire import Enum, Field, Fields, Message, encode
+from edgeline.server.protocols.wire import Enum, Field, Fields, Message, budget, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.binary import elements, from_bytes
@@ -38,6 +39,7 @@ SPEC = Message(
         4: Field("version_label", "string", choice="version_choice"),
     },
 )
+NAMED = naming({1: Field("model_spec", SPEC)})
 _DIM = Message("tensorflow.TensorShapeProto.Dim", {1: Field("size", "int64")})
 _SHAPE = Message(
     "tensorflow.TensorShapeProto",
@@ -152,10 +154,6 @@ _VALUES = {
 def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method by its path."""
 
-    def predict(message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-        asked = read(message, _PREDICT_REQUEST)
-        return pool_of(state, asked), lambda instance: _predict(asked, instance)
-
     def metadata(message: memoryview) -> bytes:
         description = pool_of(state, read(message, _METADATA_REQUEST)).description
         signature = {
@@ -191,7 +189,10 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
     service, models = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
     return {
         service + "Predict": GrpcMethod(
-            PREDICTION, _PREDICT_REQUEST, _PREDICT_RESPONSE, work=predict
+            *(PREDICTION, _PREDICT_REQUEST, _PREDICT_RESPONSE),
+            named=NAMED,
+            pool=partial(pool_of, state),
+            work=_predict,
         ),
         service + "GetModelMetadata": GrpcMethod(
             METADATA, _METADATA_REQUEST, _METADATA_RESPONSE, answer=metadata
@@ -224,8 +225,9 @@ def spec_of(description: Description) -> dict[str, object]:
     }
 
 
-def _predict(asked: Mapping[str, Any], instance: Instance) -> bytes:
+def _predict(message: memoryview, instance: Instance) -> bytes:
     description = instance.description
+    asked = read(message, _PREDICT_REQUEST, budget(message))
     arrays = {name: _from_proto(t or {}, name) for name, t in asked.get("inputs", {}).items()}
     answers = instance.ask(arrays)
     names = asked.get("output_filter") or list(answers)

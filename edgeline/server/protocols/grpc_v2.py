@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeline.formats.dtypes import BY_V2, Array, v2_of
 from edgeline.server.access import ADMIN, HEALTH, METADATA, MODEL_HEALTH, PREDICTION
-from edgeline.server.app import GrpcMethod
+from edgeline.server.app import SMALL, GrpcMethod
 from edgeline.server.errors import ServingError, invalid
 from edgeline.server.http.grpc_call import Call
 from edgeline.server.models.model import Description, Instance
@@ -24,7 +24,7 @@ from edgeline.server.protocols.v2_metadata import (
     model_statistics,
     server_metadata,
 )
-from edgeline.server.protocols.wire import Message, encode
+from edgeline.server.protocols.wire import Budget, Message, budget, encode
 from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.state import ServerState
 from edgeline.server.tensors import pictures
@@ -57,11 +57,12 @@ _NOT_HERE = {
 }
 FINAL = "triton_final_response"
 AS_STATUS = "triton_grpc_error"  # a stream's metadata: `true` ends it at the first error
+_REPEATED = m.naming(m.INFER_NAMED)
 
 
 def methods(state: ServerState) -> dict[str, GrpcMethod]:
     """Each method of the service by its path."""
-    calls = _Calls(state)
+    calls, named = _Calls(state), m.naming(m.INFER_NAMES)
 
     def about(name: str) -> Message:
         return Message(f"inference.{name}Request", m.MODEL_REQUEST)
@@ -91,10 +92,17 @@ def methods(state: ServerState) -> dict[str, GrpcMethod]:
         "ModelStatistics": GrpcMethod(
             METADATA, about("ModelStatistics"), m.STATISTICS_RESPONSE, answer=calls.statistics
         ),
-        "ModelInfer": GrpcMethod(PREDICTION, m.INFER_REQUEST, m.INFER_RESPONSE, work=calls.infer),
+        "ModelInfer": GrpcMethod(
+            *(PREDICTION, m.INFER_REQUEST, m.INFER_RESPONSE),
+            named=named,
+            pool=calls.pool,
+            work=_infer,
+        ),
         "ModelStreamInfer": GrpcMethod(
             *(PREDICTION, m.INFER_REQUEST, m.STREAM_RESPONSE),
-            work=calls.infer,
+            named=named,
+            pool=calls.pool,
+            work=_infer,
             streamed=_streamed,
         ),
         "RepositoryIndex": GrpcMethod(
@@ -129,7 +137,7 @@ def _streamed(call: Call, answer: bytes | ServingError) -> bytes | ServingError:
     if call.headers.get(AS_STATUS, "").lower() == "true":
         return answer
     try:
-        asked = m.read(call.message, m.INFER_NAMED)
+        asked = _REPEATED(call.beginning(SMALL), bool(call.coding))
     except ServingError:
         asked = {}
     failed = {**asked, "parameters": final}
@@ -167,10 +175,8 @@ class _Calls:
         versions = sorted(self._served.model(name).pools)
         return encode(model_metadata(pool.description, versions), m.MODEL_METADATA)
 
-    def infer(self, message: memoryview) -> tuple[Pool | Traffic, Callable[[Instance], bytes]]:
-        asked = m.read(message, m.INFER_ASKED)
-        pool = self._served.pool(asked.get("model_name", ""), asked.get("model_version", ""))
-        return pool, lambda instance: _infer(asked, instance)
+    def pool(self, named: Mapping[str, str]) -> Pool | Traffic:
+        return self._served.pool(named.get("model_name", ""), named.get("model_version", ""))
 
     def index(self, message: memoryview) -> bytes:
         only_ready = m.read(message, m.INDEX_REQUEST).get("ready", False)
@@ -206,10 +212,11 @@ class _Calls:
         return encode({"model_stats": stats}, m.STATISTICS_RESPONSE)
 
 
-def _infer(asked: Mapping[str, Any], instance: Instance) -> bytes:
-    description = instance.description
+def _infer(message: memoryview, instance: Instance) -> bytes:
+    description, left = instance.description, budget(message)
+    asked = m.read(message, m.INFER_ASKED, left)
     tracing.name(asked.get("id"))
-    answers = instance.ask(_inputs(asked, description))
+    answers = instance.ask(_inputs(asked, description, left))
     names = [
         (entry.get("name", ""), {k: _parameter(v) for k, v in entry.get("parameters", {}).items()})
         for entry in asked.get("outputs", ())
@@ -250,7 +257,9 @@ def _output(
     return encode({**described, "parameters": parameters}, m.TENSOR)
 
 
-def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Array]:
+def _inputs(
+    asked: Mapping[str, Any], description: Description, left: Budget | None
+) -> dict[str, Array]:
     entries, raw = asked.get("inputs", []), asked.get("raw_input_contents")
     if raw is not None and len(raw) != len(entries):
         raise invalid(f"There are {len(entries)} inputs, but {len(raw)} raw_input_contents.")
@@ -260,7 +269,7 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Arr
         if raw is not None and len(message) <= _SHORT:
             entry = _described(bytes(message))
         else:
-            entry = m.read(message, m.TENSOR)
+            entry = m.read(message, m.TENSOR, left)
         name, datatype = entry.get("name", ""), entry.get("datatype", "")
         shape = entry["shape"].tolist() if "shape" in entry else []
         if name in arrays:
@@ -273,17 +282,19 @@ def _inputs(asked: Mapping[str, Any], description: Description) -> dict[str, Arr
                 raise invalid(f"Input {name[:100]!r} has contents and raw_input_contents.")
             arrays[name] = from_bytes(raw[place], datatype, shape, name)
         else:
-            arrays[name] = _from_contents(entry, datatype, shape, name)
+            arrays[name] = _from_contents(entry, datatype, shape, name, left)
         if encoded:
             files = arrays[name].reshape(-1)
             arrays[name] = pictures.decode(files, tensors[name], description.takes_of(name))
     return arrays
 
 
-def _from_contents(entry: Mapping[str, Any], datatype: str, shape: list[int], name: str) -> Array:
+def _from_contents(
+    entry: Mapping[str, Any], datatype: str, shape: list[int], name: str, left: Budget | None
+) -> Array:
     if datatype == "FP16":
         raise invalid(f"Input {name[:100]!r} is FP16: send it in raw_input_contents.")
-    contents = m.read(entry.get("contents", memoryview(b"")), m.CONTENTS)
+    contents = m.read(entry.get("contents", memoryview(b"")), m.CONTENTS, left)
     field = _CONTENTS[datatype]
     if unknown := [key for key in contents if key != field]:
         raise invalid(f"Input {name[:100]!r} is {datatype}, but has {unknown[0]}.")

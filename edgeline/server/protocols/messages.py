@@ -6,10 +6,21 @@ which readers skip. `read` is for the messages of all services.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from edgeline.server.errors import invalid
-from edgeline.server.protocols.wire import Enum, Field, Fields, Message, WireError, decode
+from edgeline.server.errors import ServingError, invalid
+from edgeline.server.protocols.wire import (
+    MOST_NAMING,
+    Budget,
+    Enum,
+    Field,
+    Fields,
+    Message,
+    WireError,
+    decode,
+    decode_beginning,
+)
 
 _PARAMETER = Message(
     "inference.InferParameter",
@@ -64,6 +75,8 @@ INFER_REQUEST = Message(
 )
 # as a server reads it: its inputs, of TENSOR, are read where the work is done
 INFER_ASKED: Fields = {**INFER_REQUEST, 5: Field("inputs", "bytes", repeated=True)}
+# what names the model
+INFER_NAMES: Fields = {number: INFER_REQUEST[number] for number in (1, 2)}
 # of one that is refused, all that its answer repeats
 INFER_NAMED: Fields = {number: INFER_REQUEST[number] for number in (1, 2, 3)}
 INFER_RESPONSE = Message(
@@ -204,13 +217,31 @@ STATISTICS_RESPONSE = Message(
 )
 
 
-def read(message: memoryview, schema: Fields) -> dict[str, Any]:
-    """A message by its schema.
+def read(message: memoryview, schema: Fields, left: Budget | None = None) -> dict[str, Any]:
+    """A message by its schema; `left` is how many fields it may have, None for any number.
 
     Raises:
         ServingError: it is something else.
     """
     try:
-        return decode(message, schema)
+        return decode(message, schema, left)
     except WireError as error:
-        raise invalid(f"The message is not what this method takes ({error}).") from error
+        raise _other(error) from error
+
+
+def naming(schema: Fields) -> Callable[[memoryview, bool], dict[str, Any]]:
+    """Reads some fields of a message (see `GrpcMethod.named`), whose number is limited, since no
+    worker does it."""
+
+    def named(message: memoryview, is_cut: bool) -> dict[str, Any]:
+        left = Budget(MOST_NAMING)
+        try:
+            return (decode_beginning if is_cut else decode)(message, schema, left)
+        except WireError as error:
+            raise _other(error) from error
+
+    return named
+
+
+def _other(error: WireError) -> ServingError:
+    return invalid(f"The message is not what this method takes ({error}).")

@@ -85,7 +85,7 @@ class _Calls:
         return _json(_rollouts(self._state))
 
     async def declare(self, request: HttpRequest, given: Parameters) -> HttpResponse:
-        await _declare(self._state, given["model"], self._state.body(request))
+        await _declare(self._state, given["model"], self._state.small_body(request))
         return _json(_rollouts(self._state))
 
     async def withdraw(self, _: HttpRequest, given: Parameters) -> HttpResponse:

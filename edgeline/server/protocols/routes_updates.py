@@ -13,6 +13,7 @@ from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
+from edgeline.server.threads import apart
 from edgeline.server.updates.order import CheckOutcome
 from edgeline.server.updates.updates import Updates
 
@@ -33,7 +34,7 @@ def table(state: ServerState, updates: Updates | None) -> RouteTable:
         if updates is None:  # a folder: read it now
             await state.repository.refresh()
             return HttpResponse(200, dumps({"outcome": "ok"}))
-        found = await updates.check_for_update(state.body(request))
+        found = await updates.check_for_update(await apart(state.body, request))
         if found["outcome"] != "ok":
             code = _CODES[found["outcome"]]
             raise ServingError(code, found["sentence"], _HTTP.get(found["outcome"]))

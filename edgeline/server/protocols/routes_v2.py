@@ -103,8 +103,8 @@ class _Calls:
 
     def index(self, request: HttpRequest, _: Parameters) -> HttpResponse:
         only_ready = False
-        if request.body.strip():
-            asked = loads(self._state.body(request))
+        if (body := self._state.small_body(request)).strip():
+            asked = loads(body)
             only_ready = isinstance(asked, dict) and asked.get("ready") is True
         entries = self._served.index()
         return _json([e for e in entries if e.state == "READY" or not only_ready])

@@ -21,7 +21,7 @@ from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse
 from edgeline.server.models.model import Arrays, Description, Instance
 from edgeline.server.protocols.meaning import decisions
 from edgeline.server.tensors import pictures
-from edgeline.server.tensors.binary import elements, from_bytes, to_bytes
+from edgeline.server.tensors.binary import MOST_DIMENSIONS, elements, from_bytes, to_bytes
 from edgeline.server.tensors.json import Large, dumps, loads, to_array
 from edgeline.server.watching import tracing
 
@@ -186,7 +186,9 @@ def _from_json(
 
 
 def _shape(value: object, name: str) -> list[int]:
-    shape = value.as_list() if isinstance(value, Large) else value
+    shape = value
+    if isinstance(value, Large):  # enough of it to be refused where it is too long
+        shape = [value[place] for place in range(min(len(value), MOST_DIMENSIONS + 1))]
     if not isinstance(shape, list):
         raise invalid(f"Input {name[:100]!r} has no shape: give a list of sizes.")
     elements(shape, name[:100])

@@ -16,7 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from edgeline.server.work_memory import take
+
 _MAX_DEPTH = 16
+MOST_FIELDS = 1 << 20  # of a message and all within it: an object each, of some 200 bytes
+MOST_NAMING = 1 << 14  # where no worker does it
+_BLOCK = 1 << 20  # bytes of packed numbers that are read at once
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 _VARINTS = ("int64", "uint64", "bool")
 _SMALL = [bytes((value,)) for value in range(128)]
@@ -25,6 +30,19 @@ _NUMPY = {"float": "<f4", "double": "<f8", "int64": "<i8", "uint64": "<u8", "boo
 
 class WireError(ValueError):
     """Bytes that are not a message."""
+
+
+class Budget:
+    """How many fields a message may still have, what is read later of it included."""
+
+    __slots__ = ("_most", "left")
+
+    def __init__(self, most: int) -> None:
+        self._most = self.left = most
+
+    def over(self) -> WireError:
+        """What is said where there are more."""
+        return WireError(f"it has over {self._most:,} fields: ask for fewer rows at once")
 
 
 @dataclass(frozen=True)
@@ -65,18 +83,56 @@ class Enum:
     values: tuple[tuple[int, str], ...]
 
 
-def decode(data: memoryview, schema: Fields, depth: int = 0) -> dict[str, object]:
+def budget(data: memoryview) -> Budget | None:
+    """What a message may have; None where it is too short for more."""
+    return Budget(MOST_FIELDS) if len(data) > 2 * MOST_FIELDS else None
+
+
+def decode(
+    data: memoryview, schema: Fields, left: Budget | None = None, depth: int = 0
+) -> dict[str, object]:
     """Read a message; `bytes` stay views on `data`, unknown fields are left out.
 
+    Args:
+        left: how many fields it may have; None for any number.
+
     Raises:
-        WireError: the bytes end early or are of another type than the schema says.
+        WireError: the bytes end early, are of another type than the schema says, or are too many
+            fields.
     """
     if depth > _MAX_DEPTH:
         raise WireError("messages are nested too deep")
     message: dict[str, Any] = {}
+    _read(data, schema, message, left, depth)
+    return message
+
+
+def decode_beginning(data: memoryview, schema: Fields, left: Budget) -> dict[str, object]:
+    """As `decode`, of the first bytes of a message: its fields up to the first that is not whole,
+    or not as the schema says."""
+    message: dict[str, Any] = {}
+    try:
+        _read(data, schema, message, left, 0)
+    except WireError:
+        if left.left < 0:
+            raise
+    return message
+
+
+def _read(
+    data: memoryview,
+    schema: Fields,
+    message: dict[str, Any],
+    left: Budget | None,
+    depth: int,
+) -> None:
     numbers: dict[str, list[Any]] = {}
     place, size = 0, len(data)
     while place < size:
+        if left is not None:
+            left.left -= 1
+            if left.left < 0:
+                raise left.over()
         key = data[place]
         place += 1
         if key > 127:
@@ -103,10 +159,9 @@ def decode(data: memoryview, schema: Fields, depth: int = 0) -> dict[str, object
         else:
             raise WireError(f"it has a field of wire type {wire}")
         if field is not None:
-            _store(message, numbers, field, wire, value, depth)
+            _store(message, numbers, field, wire, value, left, depth)
     for name, parts in numbers.items():
         message[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return message
 
 
 def encode(message: Mapping[str, Any], schema: Fields) -> bytes:
@@ -171,6 +226,7 @@ def _store(
     field: Field,
     wire: int,
     value: Any,
+    left: Budget | None,
     depth: int,
 ) -> None:
     kind = field.kind
@@ -187,7 +243,7 @@ def _store(
     elif not isinstance(kind, str):
         if wire != 2:
             raise WireError(f"field {field.name} is not a message")
-        value = decode(value, kind, depth + 1)
+        value = decode(value, kind, left, depth + 1)
         if field.map:
             message.setdefault(field.name, {})[value.get("key", "")] = value.get("value")
             return
@@ -228,9 +284,24 @@ def _varints(data: memoryview, name: str) -> Any:
             few.append(value)
         return np.array(few, np.uint64)
     raw = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(raw < 128)
-    if not len(ends) or ends[-1] != len(raw) - 1:
+    if raw[-1] > 127:
         raise WireError(f"field {name} ends early")
+    count = int(np.count_nonzero(raw < 128))
+    if len(raw) > _BLOCK:
+        take(8 * count)
+    values, place, done = np.empty(count, np.uint64), 0, 0
+    while place < len(raw):  # what stands beside the values is of one block alone
+        block = raw[place : place + _BLOCK]
+        ends = np.flatnonzero(block < 128)
+        if not len(ends):
+            raise WireError(f"field {name} has a broken number")
+        values[done : done + len(ends)] = _block(block, ends, name)
+        done, place = done + len(ends), place + int(ends[-1]) + 1
+    return values
+
+
+def _block(raw: Any, ends: Any, name: str) -> Any:
+    """The numbers that end within some bytes, at `ends`."""
     starts = np.concatenate(([0], ends[:-1] + 1))
     lengths = ends - starts + 1
     if lengths.max() > 10:

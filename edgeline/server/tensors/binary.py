@@ -16,6 +16,7 @@ from edgeline.server.errors import invalid
 
 _LENGTH = struct.Struct("<I")
 _MOST = 1 << 40  # elements
+MOST_DIMENSIONS = 16
 _SHORT = 64  # bytes of a string, its length included: such are often alike, and are kept once
 
 
@@ -57,8 +58,8 @@ def elements(shape: Sequence[int], name: str) -> int:
         ServingError: it is not a list of sizes.
     """
     count = 1
-    if len(shape) > 16:
-        raise invalid(f"Input {name!r} has {len(shape)} dimensions: give at most 16.")
+    if len(shape) > MOST_DIMENSIONS:
+        raise invalid(f"Input {name!r} has over {MOST_DIMENSIONS} dimensions.")
     for size in shape:
         if type(size) is not int or size < 0:
             raise invalid(f"Input {name!r} has a shape that is not a list of sizes from 0.")

@@ -27,12 +27,15 @@ import simdjson
 from edgeline.artifacts.features import MISSING
 from edgeline.formats.dtypes import BY_NAME, Array
 from edgeline.server.errors import invalid
+from edgeline.server.work_memory import take
 
 LARGE = 16 * 1024  # bytes from which simdjson is faster, copying its results included
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[],")
 _MAX_DIMENSIONS = 8
 _FEW = 64
 _KEPT = 1 << 20
+# bytes that simdjson takes for a value of a document; and what it is and holds as an object
+_OF_VALUE, _OF_OBJECT, _OF_LIST = 16, 48, 96
 _COUNTED = 0xFFFFFF  # the most elements that simdjson counts
 _WIDE = re.compile(r"\d{19}|[eE]\+?0*\d{3}")  # numbers that may be beyond 64 bits or a double
 _local = threading.local()
@@ -46,6 +49,7 @@ class _ManyObjectsError(Exception):
 class _Document:
     body: bytes
     lists: int = 0  # those that were met on the way to the arrays
+    objects: int = 0  # bytes that it takes as objects, until they are counted
 
 
 @dataclass(slots=True)
@@ -62,7 +66,14 @@ class Large:
         return self.array[place]
 
     def as_list(self) -> list[Any]:
-        """As Python's own nested lists."""
+        """As Python's own nested lists.
+
+        Raises:
+            ServingError: they take more memory than there is.
+        """
+        document = self.document
+        size, document.objects = document.objects, 0
+        take(size)
         found: list[object] = self.array.as_list()
         return found
 
@@ -70,8 +81,11 @@ class Large:
 def loads(body: bytes) -> object:
     """Parse a document; arrays in a large one may be `Large`, for `to_array`.
 
+    What a document of over a megabyte takes is counted before it is taken, by its brackets and
+    commas: small ones are quick, and make little.
+
     Raises:
-        ServingError: it is not JSON in UTF-8.
+        ServingError: it is not JSON in UTF-8, or takes more memory than there is.
     """
     try:
         if len(body) < LARGE:
@@ -80,6 +94,7 @@ def loads(body: bytes) -> object:
     except (ValueError, RecursionError) as error:  # orjson and json raise kinds of ValueError
         if b"NaN" not in body and b"Infinity" not in body:
             raise invalid(f"The body is not JSON ({_first(error)}).") from error
+    take(_sizes(body)[1])
     try:
         return _loads_python(body)
     except (ValueError, RecursionError) as error:
@@ -144,7 +159,19 @@ def b64(value: bytes) -> dict[str, str]:
     return {"b64": base64.b64encode(value).decode()}
 
 
+def _sizes(body: bytes) -> tuple[int, int]:
+    """Bytes that a document takes in simdjson, and as objects; 0 where it is small."""
+    if len(body) <= _KEPT:
+        return 0, 0
+    letters = np.frombuffer(body, np.uint8)
+    commas, *brackets = (int(np.count_nonzero(letters == ord(sign))) for sign in ",[{")
+    lists = sum(brackets)
+    return _OF_VALUE * (commas + lists), _OF_OBJECT * commas + _OF_LIST * lists
+
+
 def _loads_large(body: bytes) -> object:
+    parsed, objects = _sizes(body)
+    take(parsed)
     parser = getattr(_local, "parser", None)
     if parser is None or len(body) > _KEPT:  # a parser keeps several times its largest document
         parser = simdjson.Parser()
@@ -156,10 +183,12 @@ def _loads_large(body: bytes) -> object:
         except RuntimeError:  # something of the last document is still held: leave it the parser
             document = simdjson.Parser().parse(body)
     except (RuntimeError, ValueError):  # of an integer beyond 64 bits, which is a float, or no JSON
+        take(objects)
         return orjson.loads(body)
     try:
-        return _unfold(document, _Document(body), 0)
+        return _unfold(document, _Document(body, objects=objects), 0)
     except _ManyObjectsError:
+        take(objects)
         return orjson.loads(body)  # makes objects faster
 
 
@@ -171,10 +200,10 @@ def _unfold(value: object, document: _Document, depth: int) -> object:
     if depth > _MAX_DIMENSIONS:
         raise ValueError("it is nested too deep")
     if isinstance(value, simdjson.Object):
-        if len(value) > _FEW:
-            return value.as_dict()
-        keys = list(value.keys())
-        if len(set(keys)) < len(keys):  # the last counts, as in a small document
+        keys = list(value.keys()) if len(value) <= _FEW else []
+        if len(set(keys)) < len(value):  # many, or of two of a name the last, as in a small one
+            take(document.objects)
+            document.objects = 0
             return value.as_dict()
         return {key: _unfold(value[key], document, depth + 1) for key in keys}
     if not isinstance(value, simdjson.Array):

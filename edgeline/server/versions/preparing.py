@@ -18,7 +18,7 @@ from edgeline.server.threads import apart
 from edgeline.server.versions import trial
 from edgeline.server.versions.forkserver import ForkServer
 from edgeline.server.versions.sources import VersionSource
-from edgeline.server.versions.trial import CLOCK, TrialOrder
+from edgeline.server.versions.trial import CLOCK, LimitError, TrialOrder
 from edgeline.server.versions.verdicts import Verdicts
 
 PLACE_TIME = 5.0  # seconds after which a version no longer keeps others waiting
@@ -97,7 +97,8 @@ class Preparer:
             raise
         except EdgelineError as error:
             if not verdicts.fault(source):
-                verdicts.condemn(source, str(error))
+                limit = error.limit if isinstance(error, LimitError) else ""
+                verdicts.condemn(source, str(error), limit)
             raise
 
     async def _load(self, source: VersionSource, digests: dict[str, str] | None) -> list[Instance]:

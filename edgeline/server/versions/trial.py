@@ -25,6 +25,7 @@ from edgeline.server.models.loading import TransientError, load, zeros
 from edgeline.server.models.model import Instance
 from edgeline.server.versions import forkserver
 from edgeline.server.versions.forkserver import ChildEnd, ForkServer, allocated
+from edgeline.server.versions.verdicts import TrialLimit
 
 MODULE = "edgeline.server.versions.trial"
 CLOCK = 3  # times as long by the clock as of a core
@@ -59,22 +60,34 @@ class TrialOrder:
     kindly: bool = False
 
 
+class LimitError(EdgelineError):
+    """A model takes more than it may: `limit` is the setting that says how much."""
+
+    def __init__(self, limit: TrialLimit, message: str) -> None:
+        super().__init__(message)
+        self.limit: TrialLimit = limit
+
+
 def run(forks: ForkServer, order: TrialOrder) -> None:
     """Load a model in a child, warm it and check its recorded answers.
 
     Raises:
         TransientError: it says nothing about the model: the machine was too busy, the child was
             ended from outside, or there is no process to be had.
-        EdgelineError: the model crashes, takes too much time or memory, or see `loading.load`.
+        LimitError: it takes too much time or memory.
+        EdgelineError: the model crashes, or see `loading.load`.
     """
     try:
         seconds = CLOCK * max(1.0, order.load_time) + _GRACE
         ended = forks.run(asdict(order), seconds, _allowed(order))
     except EdgelineError as error:
         raise TransientError(str(error)) from error
-    if fault := ended.result.get("fault"):
-        raise (TransientError if ended.result["transient"] else EdgelineError)(fault)
-    if not ended.result:
+    found: Mapping[str, Any] = ended.result
+    if fault := found.get("fault"):
+        if limit := found.get("limit"):
+            raise LimitError(limit, fault)
+        raise (TransientError if found["transient"] else EdgelineError)(fault)
+    if not found:
         raise _fault(order, ended)
 
 
@@ -82,9 +95,13 @@ def _fault(order: TrialOrder, ended: ChildEnd) -> EdgelineError:
     """Why a child has not come to an end of its work."""
     path, number = order.path, -(ended.status or 0)
     if ended.over or "bad_alloc" in ended.log:
-        return EdgelineError(_too_large(order))
+        return _too_large(order)
     if number == signal.SIGXCPU:
-        return EdgelineError(f"{path} took over {order.load_time:g} s to load and warm.")
+        return LimitError(
+            "load_time",
+            f"{path} took over {order.load_time:g} s to load and warm: raise --load-time, or "
+            "convert it to a smaller model.",
+        )
     if ended.status is None:
         return TransientError(f"The trial of {path} broke off, perhaps for want of memory.")
     if number == signal.SIGALRM:
@@ -102,10 +119,11 @@ def _fault(order: TrialOrder, ended: ChildEnd) -> EdgelineError:
     return EdgelineError(f"{path} cannot be loaded ({said[-1][:200]}): convert it again.")
 
 
-def _too_large(order: TrialOrder) -> str:
-    return (
+def _too_large(order: TrialOrder) -> LimitError:
+    return LimitError(
+        "load_memory",
         f"{order.path} takes more than {order.memory:,} bytes of memory and {FILES} times its "
-        "files: raise --load-memory, or convert it to a smaller model."
+        "files: raise --load-memory, or convert it to a smaller model.",
     )
 
 
@@ -117,19 +135,26 @@ def work(given: Mapping[str, Any]) -> Mapping[str, object]:
         (instance,) = load(Path(order.path), "trial", 1, 1, 1, order.digests, order.held)
         seconds = _time(instance)
         if order.run_time and seconds > order.run_time:
-            raise EdgelineError(
+            raise LimitError(
+                "run_time",
                 f"{order.path} is too slow: a run takes {seconds:.3g} s, and {order.run_time:g} s "
-                "is allowed."
+                "is allowed: raise --run-time, or convert it to a smaller model.",
             )
         return {"seconds": seconds}
     except HeldError:  # the server tries it, as the process that can
         return {"seconds": 0.0}
     except MemoryError:
-        return {"fault": _too_large(order), "transient": False}
+        return _told(_too_large(order))
     except EdgelineError as error:
-        if isinstance(error.__cause__, MemoryError):
-            return {"fault": _too_large(order), "transient": False}
-        return {"fault": str(error), "transient": isinstance(error, TransientError)}
+        return _told(_too_large(order) if isinstance(error.__cause__, MemoryError) else error)
+
+
+def _told(error: EdgelineError) -> Mapping[str, object]:
+    return {
+        "fault": str(error),
+        "transient": isinstance(error, TransientError),
+        "limit": error.limit if isinstance(error, LimitError) else "",
+    }
 
 
 def _limit(order: TrialOrder) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,11 +26,13 @@ from edgeline.formats import typed
 from edgeline.runtimes import served_runtimes
 from edgeline.server.models import loading
 from edgeline.server.models.loading import TransientError
+from edgeline.server.settings import ServerSettings
 from edgeline.server.versions.sources import VersionSource
 
 FILE = "versions.json"
 STARTS = 3  # of the server with the same version on trial, none of which ended as it should
 VerdictState = Literal["trial", "proven", "bad"]
+TrialLimit = Literal["", "load_memory", "load_time", "run_time"]  # a setting, or none
 _REMEMBERED = 1000
 log = logging.getLogger("edgeline.server")
 
@@ -38,7 +41,8 @@ log = logging.getLogger("edgeline.server")
 class Record:
     """`starts` counts loads while on trial; `blamed` says
     that it is bad for ends of the server alone; `tried`, that a child has run it; `runtime`, the
-    version of the runtime that all of it is true of."""
+    version of the runtime that all of it is true of; `limit` and `allowed`, that it is bad for
+    what a trial allowed of that, and holds until more is."""
 
     name: str
     version: int
@@ -48,13 +52,28 @@ class Record:
     blamed: bool = False
     tried: bool = False
     runtime: str = ""
+    limit: TrialLimit = ""
+    allowed: float = 0.0
+
+
+def limits_of(settings: ServerSettings) -> dict[TrialLimit, float]:
+    """What a trial allows by a server's settings."""
+    return {
+        "load_memory": settings.load_memory,
+        "load_time": settings.load_time,
+        "run_time": settings.run_time or math.inf,
+    }
 
 
 class Verdicts:
     """Used by one thread at a time, but for `identify`."""
 
-    def __init__(self, folder: Path | None, runtime: str) -> None:
-        """`runtime` is the version of LiteRT; those of others are looked up where one is met."""
+    def __init__(
+        self, folder: Path | None, runtime: str, limits: Mapping[TrialLimit, float] | None = None
+    ) -> None:
+        """`runtime` is the version of LiteRT; those of others are looked up where one is met.
+        `limits` are what a trial allows."""
+        self._limits: Mapping[TrialLimit, float] = limits or {}
         self._file, self._runtime = folder / FILE if folder else None, runtime
         self._records: dict[str, Record] = {}
         self._identities: dict[VersionSource, tuple[str, dict[str, str] | None]] = {}
@@ -121,6 +140,7 @@ class Verdicts:
             key: record
             for key, record in self._records.items()
             if record.state == "bad"
+            and not self._is_outgrown(record)
             and (record.runtime == self._runtime or served_runtimes.is_here(record.runtime))
         }
 
@@ -146,10 +166,11 @@ class Verdicts:
             self._save()
         return ""
 
-    def condemn(self, source: VersionSource, reason: str) -> None:
-        """A version is bad from now on."""
+    def condemn(self, source: VersionSource, reason: str, limit: TrialLimit = "") -> None:
+        """A version is bad from now on; where it takes more than a limit, until that is larger."""
         record = self._record(source)
-        record.state, record.reason = "bad", reason
+        record.state, record.reason, record.limit = "bad", reason, limit
+        record.allowed = self._limits.get(limit, 0.0)
         self._save()
 
     def prove(self, source: VersionSource) -> None:
@@ -174,8 +195,13 @@ class Verdicts:
 
     def _known(self, source: VersionSource) -> Record | None:
         record = self._records.get(self._identity(source))
-        here = record is not None and record.runtime == self._runtime_of(source)
-        return record if here else None
+        if record is None or record.runtime != self._runtime_of(source):
+            return None
+        return None if self._is_outgrown(record) else record
+
+    def _is_outgrown(self, record: Record) -> bool:
+        """Whether a version is bad for a limit that is larger by now."""
+        return bool(record.limit) and self._limits.get(record.limit, 0.0) > record.allowed
 
     def _runtime_of(self, source: VersionSource) -> str:
         return self._runtimes.get(source, self._runtime)
