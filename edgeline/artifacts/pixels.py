@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import threading
-from contextlib import nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -26,18 +28,68 @@ MOST_PIXELS, LONGEST_SIDE = 1 << 25, 1 << 15
 # of a JPEG: each goes over all pixels, in 16 bytes or more; a progressive one has some ten
 MOST_SCANS = 64
 _SCAN = b"\xff\xda"  # begins one, and stands nowhere else but in metadata
-_LARGE = 1 << 22  # pixels above which one image is decoded at a time: each takes 12 bytes
-_one_large = threading.Lock()
+_OF_A_PIXEL = 12  # bytes: as it is decoded, turned and converted
+_AT_ONCE = _OF_A_PIXEL << 24  # bytes that images may take which are decoded at once
 
 
-def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+class LateError(EdgelineError):
+    """An image is not decoded in the time that there is."""
+
+
+class Decoding:
+    """The memory of the images that are decoded at once, over all threads.
+
+    Attributes:
+        size: bytes that they take at most at present.
+    """
+
+    def __init__(self, most: int) -> None:
+        """An image that takes more than `most` bytes is decoded while no other is."""
+        self.size, self._most = 0, most
+        self._changed, self._turn = threading.Condition(), threading.Lock()
+
+    @contextmanager
+    def taking(self, size: int) -> Iterator[None]:
+        """Wait until there is room for an image of so many bytes, and count it."""
+        with self._turn, self._changed:  # one waits at a time: small ones do not pass a large one
+            self._changed.wait_for(lambda: not self.size or self.size + size <= self._most)
+            self.size += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.size -= size
+                self._changed.notify_all()
+
+
+decoding = Decoding(_AT_ONCE)
+
+
+class _Timed(io.BytesIO):
+    """A file that gives nothing more from a time on."""
+
+    def __init__(self, data: bytes, until: float) -> None:
+        super().__init__(data)
+        self._until = until
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.thread_time() > self._until:
+            raise LateError("the image takes too long to decode: make it smaller.")
+        return super().read(size)
+
+
+def decode(
+    data: bytes, shape: tuple[int, int, int], until: float = float("inf")
+) -> npt.NDArray[np.uint8]:
     """The pixels of a JPEG or PNG, uint8 [height, width, 1 or 3], 0 is black.
 
     Args:
         data: the file.
         shape: height, width and channels: 1 for grey, 3 for RGB.
+        until: of `time.thread_time`, when it is given up; looked at after each 64 KiB of the file.
 
     Raises:
+        LateError: it is not decoded by then.
         EdgelineError: it is not a JPEG or PNG, is damaged or too large, or Pillow is missing.
     """
     try:
@@ -52,7 +104,7 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
                 f"the image has {data.count(_SCAN):,} scans, at most {MOST_SCANS} are taken: save "
                 "it again."
             )
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(_Timed(data, until), formats=FORMATS) as image:
             columns, rows = image.size
             if columns * rows > MOST_PIXELS:
                 raise EdgelineError(
@@ -65,7 +117,7 @@ def decode(data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
                     "make it smaller."
                 )
             image.draft(mode, (width, height))  # a JPEG is decoded smaller at once
-            with _one_large if columns * rows > _LARGE else nullcontext():
+            with decoding.taking(_OF_A_PIXEL * columns * rows):
                 turned = ImageOps.exif_transpose(image)
                 if turned.mode.startswith("I"):  # 16 bits, which a conversion would cut off
                     turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))

@@ -11,15 +11,19 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.server.handshakes import Handshakes, TlsListener
 from edgeline.server.http.http1 import Http1
 from edgeline.server.http.http2 import Http2
 from edgeline.server.http.server import HttpServer
 from edgeline.server.settings import ServerSettings
 
+Listener: TypeAlias = asyncio.Server | TlsListener
 
-async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[asyncio.Server]:
+
+async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[Listener]:
     """Take the port for HTTP and gRPC, and the one for HTTP/2 alone where there is one.
 
     Nothing is answered before `listen`: the models are loaded between the two, for a host that is
@@ -34,7 +38,8 @@ async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[async
             who of them may call.
     """
     settings = server.settings
-    listeners = [await _bind(lambda: Http1(server), settings, settings.port, context)]
+    waiting: Handshakes = {}
+    listeners = [await _bind(server, lambda: Http1(server), settings.port, context, waiting)]
     if not (settings.tokens or settings.client_ca) and _reached_by_others(listeners[0]):
         close(listeners)
         raise UsageError(
@@ -47,14 +52,14 @@ async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[async
         context = tls(settings, ("h2",))
         port = settings.grpc_port
         try:
-            listeners.append(await _bind(lambda: Http2(server), settings, port, context))
+            listeners.append(await _bind(server, lambda: Http2(server), port, context, waiting))
         except EdgelineError:
             close(listeners)
             raise
     return listeners
 
 
-async def listen(listeners: list[asyncio.Server], settings: ServerSettings) -> None:
+async def listen(listeners: list[Listener], settings: ServerSettings) -> None:
     """Take connections.
 
     Raises:
@@ -69,7 +74,7 @@ async def listen(listeners: list[asyncio.Server], settings: ServerSettings) -> N
             raise _refused(error, settings, port) from error
 
 
-def close(listeners: list[asyncio.Server]) -> None:
+def close(listeners: list[Listener]) -> None:
     """Give the ports back."""
     for listener in listeners:
         listener.close()
@@ -84,9 +89,7 @@ async def leave(server: HttpServer, seconds: float, hurry: asyncio.Event) -> Non
         await asyncio.wait_for(hurry.wait(), seconds)
 
 
-async def end_connections(
-    server: HttpServer, listeners: list[asyncio.Server], limit: float
-) -> None:
+async def end_connections(server: HttpServer, listeners: list[Listener], limit: float) -> None:
     """Take no more connections, end those that are idle, wait for the others, then cut them."""
     server.stopping = True
     close(listeners)
@@ -131,28 +134,23 @@ def tls(settings: ServerSettings, protocols: Sequence[str]) -> ssl.SSLContext | 
 
 
 async def _bind(
+    server: HttpServer,
     protocol: Callable[[], asyncio.Protocol],
-    settings: ServerSettings,
     port: int,
     context: ssl.SSLContext | None,
-) -> asyncio.Server:
-    loop = asyncio.get_running_loop()
-    handshake = settings.read_time if context else None
+    waiting: Handshakes,
+) -> Listener:
+    settings = server.settings
     try:
-        return await loop.create_server(
-            protocol,
-            settings.host,
-            port,
-            ssl=context,
-            backlog=1024,
-            ssl_handshake_timeout=handshake,
-            start_serving=False,
+        bound = await asyncio.get_running_loop().create_server(
+            protocol, settings.host, port, backlog=1024, start_serving=False
         )
     except (OSError, UnicodeError) as error:  # a name that is too long, or has an empty label
         raise _refused(error, settings, port) from error
+    return bound if context is None else TlsListener(server, protocol, bound, context, waiting)
 
 
-def _reached_by_others(listener: asyncio.Server) -> bool:
+def _reached_by_others(listener: Listener) -> bool:
     addresses = [found.getsockname()[0].partition("%")[0] for found in listener.sockets]
     found = [ipaddress.ip_address(address) for address in addresses]
     return not all((getattr(a, "ipv4_mapped", None) or a).is_loopback for a in found)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from edgeline.artifacts.pixels import decoding
 from edgeline.server.errors import ServingError
 
 BUCKETS = (
@@ -43,7 +44,7 @@ METRICS = {
     "edgeline_rollout_decisions_total": ("counter", "Decisions: start, promote, return, end."),
     "edgeline_http_responses_total": ("counter", "HTTP answers by status."),
     "edgeline_connections": ("gauge", "Open connections."),
-    "edgeline_buffered_bytes": ("gauge", "Bytes of requests that are held in memory."),
+    "edgeline_buffered_bytes": ("gauge", "Bytes of requests, waiting answers and decoded images."),
     "edgeline_window_keys": ("gauge", "Keys whose last rows are kept."),
     "edgeline_window_bytes": ("gauge", "Bytes of the rows that are kept."),
     "edgeline_window_evictions_total": ("counter", "Keys that made room, by limit: keys, bytes."),
@@ -189,7 +190,7 @@ class Metrics:
         for status, count in sorted(self.statuses.items()):
             yield f'edgeline_http_responses_total{{status="{status}"}} {count}'
         yield f"edgeline_connections {self.connections}"
-        yield f"edgeline_buffered_bytes {self.buffered + self._at_work}"
+        yield f"edgeline_buffered_bytes {self.buffered + self._at_work + decoding.size}"
 
     def _of_process(self) -> Iterator[str]:
         yield f"process_resident_memory_bytes {resident()}"

@@ -78,10 +78,13 @@ class ServerSettings:
         queue_time: how long a request may wait before it is refused with 503.
         request_time: maximum total time of a request; 504 after that.
         max_body: maximum size of a request's body, as sent and after decompression.
-        max_buffered: maximum size of all requests that are in memory, over all connections, and of
-            what they unfold to: compressed bodies, and large JSON as objects.
-        max_header: maximum size of the request line and headers.
-        max_connections: maximum number of open connections; more are closed at once.
+        max_buffered: maximum size of all requests that are in memory, over all connections, of what
+            they unfold to (compressed bodies, and large JSON as objects), and of answers that wait
+            for their clients.
+        max_header: maximum size of the request line and headers, each of which counts 32 bytes
+            more.
+        max_connections: maximum number of open connections, those in a TLS handshake among them;
+            more are closed at once.
         read_time: how long a client may take to send a request.
         write_time: how long a client may take to read a response.
         idle_time: how long a connection may be idle between requests.

@@ -26,12 +26,16 @@ class Transport:
     def __init__(self) -> None:
         self.written = b""
         self.paused = self.closed = self.ended = False
+        self.unsent = 0  # bytes that the client has not taken
         self.protocol: Any = None
 
     def write(self, data: bytes) -> None:
         if self.ended:
             raise RuntimeError("Cannot call write() after write_eof()")
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def get_extra_info(self, name: str) -> Any:
         return ("127.0.0.1", 1) if name == "peername" else None

@@ -6,6 +6,8 @@ import base64
 import io
 import shutil
 import struct
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -13,8 +15,10 @@ import pytest
 from PIL import Image
 from running import DATA, MIXED, MOBILENET
 
+from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.server.errors import ServingError
+from edgeline.server.metrics import Metrics
 from edgeline.server.tensors import pictures
 
 CORAL = DATA / "coral"
@@ -33,9 +37,9 @@ def store(tmp_path_factory):
     return root
 
 
-def file(pixels, kind="PNG", **options) -> bytes:
+def file(array, kind="PNG", **options) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, **options)
+    Image.fromarray(array).save(stream, kind, **options)
     return stream.getvalue()
 
 
@@ -70,11 +74,11 @@ def test_every_way_of_sending_it_gives_the_same(server):
     body = {"inputs": [entry], "outputs": [output]}
     answer = server.ask("POST", "/v2/models/vision/infer", body)[1]["outputs"][0]["data"]
     assert answer[0].endswith(":macaw")
-    pixels = pictures.decode([PARROT], Tensor("x", "uint8", (1, 128, 128, 3)), "transformed")
+    array = pictures.decode([PARROT], Tensor("x", "uint8", (1, 128, 128, 3)), "transformed")
     raw = server.ask(
         "POST",
         "/v2/models/vision/infer",
-        pixels.tobytes(),
+        array.tobytes(),
         {"Inference-Header-Content-Length": "0"},
     )[1]
     assert np.frombuffer(raw[-1001:], np.uint8).tolist() == predicted
@@ -110,8 +114,36 @@ def test_bad_files_are_refused_in_a_sentence(server):
 
 def test_many_images_that_take_long_together_are_refused(monkeypatch):
     monkeypatch.setattr(pictures, "DECODING", 0.0001)
-    with pytest.raises(ServingError, match="of a core after image 1: send fewer"):
+    with pytest.raises(ServingError, match="of a core with image 1: send fewer"):
         pictures.decode([PARROT] * 3, BYTE, "raw")
+
+
+def test_one_image_that_takes_long_is_refused_in_its_middle():
+    deep = file(np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))  # 480 kB
+    with pytest.raises(pixels.LateError, match="too long to decode"):
+        pixels.decode(deep, (8, 6, 3), until=time.thread_time() - 1)
+
+
+def test_images_that_are_decoded_are_counted_and_wait_for_room():
+    decoding, order = pixels.Decoding(100), []
+
+    def one(size: int) -> None:
+        with decoding.taking(size):
+            order.append(size)
+
+    with decoding.taking(70):
+        assert decoding.size == 70
+        threads = [threading.Thread(target=one, args=(size,)) for size in (500, 20)]
+        for thread in threads:
+            thread.start()
+            thread.join(0.05)
+        assert order == []  # the small one does not pass the large one
+    for thread in threads:
+        thread.join()
+    assert (order, decoding.size) == ([500, 20], 0)
+    metrics = Metrics()
+    with pixels.decoding.taking(12_345):
+        assert b"edgeline_buffered_bytes 12345" in metrics.render([], [])
 
 
 def test_orientation_grey_depth_and_scale():

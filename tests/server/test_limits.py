@@ -339,7 +339,7 @@ def test_stop_lets_requests_end(start, tmp_path):
     busy.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     idle.sendall(LIVE)
     assert answer_of(idle)[0] == 200
-    eventually(lambda: server.metric("edgeline_buffered_bytes") == len(body))
+    eventually(lambda: server.metric("edgeline_buffered_bytes") >= len(body))
     os.kill(server.process.pid, 15)
     assert answer_of(busy)[0] == 200
     assert all_of(idle) == b""

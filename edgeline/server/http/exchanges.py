@@ -28,6 +28,7 @@ _REMEMBERED = 2 * MOST  # streams of which it is known how they ended
 _TINY = 64  # bytes of a frame of data that costs more than it brings
 # frames that bring nothing, at once and a second; what is asked and what is sent bring some back
 _IDLE_FRAMES, _IDLE_RATE, _OF_A_REQUEST, _OF_BYTES = 2000, 200, 8, 4096
+_OF_A_STREAM = 512  # bytes that an open stream costs beside what is said on it
 
 
 class Exchanges:
@@ -57,13 +58,13 @@ class Exchanges:
         self._ended: OrderedDict[int, bool] = OrderedDict()  # whether the client may still send
         self._idle_frames = Allowance(_IDLE_FRAMES, _IDLE_RATE)
 
-    def spend(self) -> None:
-        """A frame that brings nothing.
+    def spend(self, frames: float = 1) -> None:
+        """A frame that brings nothing, or work that costs as much as several.
 
         Raises:
             BrokenError: there were too many.
         """
-        if not self._idle_frames.spend():
+        if not self._idle_frames.spend(frames):
             raise h2.BrokenError(h2.CALM, "too many frames bring nothing")
 
     def check_opened(self, number: int) -> None:
@@ -118,10 +119,13 @@ class Exchanges:
             number, block.headers, self.flow.initial, block.is_grpc, block.announced
         )
         stream.deadline = monotonic() + settings.read_time
-        self._hold(stream, block.size)
+        self._hold(stream, block.size + _OF_A_STREAM)
         if block.not_a_host:
             stream.is_whole = ends
             self._refuse(stream, not_a_host(block.not_a_host))
+        elif self.server.metrics.buffered > settings.max_buffered:
+            stream.is_whole = ends
+            self._refuse(stream, streams.no_memory())
         elif stream.is_grpc and block.headers[":path"] in self.server.streamed:
             self._begin_streaming(stream)
             if ends and self.open.get(number) is stream:
@@ -152,6 +156,9 @@ class Exchanges:
             self._stream(stream, payload, padding)
             if ends and self.open.get(number) is stream:
                 self._complete(stream)
+            return
+        if stream.is_answered:  # it was refused, and that waits for a window
+            stream.is_whole = ends
             return
         stream.body.add(payload)
         self._hold(stream, len(payload))
@@ -190,23 +197,38 @@ class Exchanges:
             else:
                 self._refuse(stream, streams.too_long("request"))
 
-    def pump(self, stream: Stream) -> None:
-        """Send what waits for a window, and end a stream of which that was all."""
+    def pump(self, stream: Stream) -> int:
+        """Send what waits for a window, and end a stream of which that was all.
+
+        Returns:
+            The bytes that were sent.
+        """
+        sent = 0
         if waiting := len(stream.outgoing):
             over = self.flow.pump(stream)
             sent = waiting - len(stream.outgoing)
             self._idle_frames.give(sent / _OF_BYTES)
-            if stream.streaming is not None:
-                self._hold(stream, -sent)
+            self._hold(stream, -sent)
             if over and stream.goes_on and stream.streaming is not None:
                 stream.streaming.go_on()
             elif over:
                 self._drop(stream)
+        return sent
 
     def pump_all(self) -> None:
         """As `pump`, of each stream."""
         for stream in list(self.open.values()):
             self.pump(stream)
+
+    def grown(self, only: Stream | None = None) -> None:
+        """As `pump`, where a client has made the window of a stream larger, or of all.
+
+        Raises:
+            BrokenError: it takes so little at a time that our frames are most of it.
+        """
+        for stream in list(self.open.values()) if only is None else (only,):
+            if 0 < self.pump(stream) < _TINY:
+                self.spend()
 
     def end(self, number: int, code: int) -> None:
         """End a stream, whether it is one that is served or was refused at its first frame."""
@@ -229,6 +251,9 @@ class Exchanges:
 
     def _complete(self, stream: Stream) -> None:
         """Nothing more comes of a request: it is answered."""
+        if stream.is_answered and stream.streaming is None:  # it was refused before
+            stream.is_whole = True
+            return
         if stream.announced not in (None, stream.body.size):
             self.end(stream.number, h2.PROTOCOL)
             return
@@ -280,6 +305,9 @@ class Exchanges:
         if not stream.outgoing and self.flow.takes(stream, len(body)):
             self._send(h2.DATA, 0, stream.number, body)
             return
+        if not self._has_room(stream, len(body)):
+            self._finish(stream, streams.no_memory())
+            return
         self._hold(stream, len(body))
         if not stream.outgoing:
             stream.deadline = monotonic() + self.server.settings.write_time
@@ -324,13 +352,19 @@ class Exchanges:
         if self._is_over(stream):
             return
         stream.is_answered = True
+        body = b"" if stream.headers[":method"] == "HEAD" else response.body
+        waits = bool(body) and not self.flow.takes(stream, len(body))
+        if waits and not self._has_room(stream, len(body)):
+            response, waits = error_response(streams.no_memory()), False
+            if not self.flow.takes(stream, len(response.body)):
+                response.body = b""  # its status says it: nothing may wait
+            body = response.body
         self.server.metrics.statuses[response.status] += 1
         lines = (b"date: " + self.server.date, *response.headers)
-        body = b"" if stream.headers[":method"] == "HEAD" else response.body
         block = h2.response(response.status, response.content_type, len(response.body), lines)
         flags = h2.END_HEADERS if body else h2.END_HEADERS | h2.END_STREAM
         head = h2.frame(len(block), h2.HEADERS, flags, stream.number) + block
-        if body and not self.flow.takes(stream, len(body)):
+        if waits:
             self._write(head)
             self._send_later(stream, body, b"")
             return
@@ -345,11 +379,14 @@ class Exchanges:
             return
         stream.is_answered = True
         number = stream.number
+        waits = isinstance(answer, bytes) and not self.flow.takes(stream, len(answer) + 5)
+        if waits and not self._has_room(stream, len(answer) + 5):
+            answer = streams.no_memory()
         if isinstance(answer, ServingError):
             block = h2.OK_HEADERS + h2.error_trailers(answer)
             self._send(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, number, block)
             self._drop(stream)
-        elif self.flow.takes(stream, len(answer) + 5):
+        elif not waits:
             self._write(h2.answer(number, answer))
             self._drop(stream)
         else:
@@ -360,8 +397,17 @@ class Exchanges:
         """Whether nobody waits for an answer: it timed out, or the client gave it up."""
         return stream.is_answered or self.open.get(stream.number) is not stream
 
+    def _has_room(self, stream: Stream, size: int) -> bool:
+        """Whether an answer may wait: what was asked is let go then."""
+        held = self.server.metrics.buffered - stream.body.size
+        return held + size <= self.server.settings.max_buffered
+
     def _send_later(self, stream: Stream, body: bytes, trailers: bytes) -> None:
-        stream.outgoing, stream.trailers = body, trailers
+        stream.cancel()
+        stream.body.clear()
+        self._hold(stream, len(body) - stream.body.size)
+        stream.outgoing += body
+        stream.trailers = trailers
         stream.deadline = monotonic() + self.server.settings.write_time
         self.pump(stream)
 

@@ -12,6 +12,7 @@ from edgeline.server.http import frames as h2
 from edgeline.server.http.streams import Stream
 
 LARGEST = (1 << 31) - 1  # of a window
+_PACE = 4096  # bytes that a client takes at least in the time for an answer
 
 
 class Flow:
@@ -47,8 +48,9 @@ class Flow:
             stream.window -= size
             self.window -= size
         if place:
-            stream.deadline = monotonic() + self._write_time
-            stream.outgoing = stream.outgoing[place:]
+            more = min(1, place / _PACE) * self._write_time
+            stream.deadline = min(monotonic() + self._write_time, stream.deadline + more)
+            del stream.outgoing[:place]  # in place: what is left is not copied each time
         if left:
             return False
         if stream.trailers:

@@ -17,7 +17,8 @@ from edgeline.server.http.grpc_call import is_grpc
 from edgeline.server.http.host import is_host
 
 _REMEMBERED, _SHORT = 64, 2048  # blocks, and bytes of one
-_PER_HEADER = 32  # bytes that RFC 7541, section 4.1, counts beside a name and a value
+PER_HEADER = 32  # bytes that RFC 7541, section 4.1, counts beside a name and a value
+HELD_PER_HEADER = 96  # bytes that it takes here beside them: two objects and their place in a table
 # RFC 9113, sections 8.2.1 and 8.3: a name in upper case would pass whoever looks for it in lower
 _NAME = re.compile(rb":(authority|method|path|scheme)|[!#$%&'*+.^_`|~0-9a-z-]+")
 _NOT_IN_VALUES = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
@@ -92,7 +93,7 @@ def _block(pairs: Iterable[tuple[bytes, bytes]]) -> Block:
         if not _NAME.fullmatch(raw_name) or _NOT_IN_VALUES.search(raw_value):
             raise MalformedError("a header's name or value is not one of HTTP/2")
         name, value = bytes(raw_name).decode("ascii"), bytes(raw_value).decode("latin-1")
-        size += len(name) + len(value) + _PER_HEADER
+        size += len(name) + len(value) + HELD_PER_HEADER
         if name[0] == ":":
             if name in headers or regular:
                 raise MalformedError(f"{name} is given twice, or after other headers")

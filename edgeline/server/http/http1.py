@@ -2,9 +2,9 @@
 
 A connection serves one request at a time; what came behind it stays bytes, and nothing more is
 read, until it is answered. What it may cost is bounded: the header's bytes, the body's (from
-Content-Length before any is read), the bytes buffered over all connections, the time to send a
-request, to read an answer, and to be silent. Times are kept by one sweep a second over all
-connections (`HttpServer.sweep`), so that a request costs no timer.
+Content-Length before any is read), the bytes held over all connections, those of answers that wait
+among them, the time to send a request, to read an answer, and to be silent. Times are kept by one
+sweep a second over all connections (`HttpServer.sweep`), so that a request costs no timer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 
 import httptools
 
-from edgeline.server.digits import whole
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.http.announced import announced
 from edgeline.server.http.body import ReceivedBody
+from edgeline.server.http.headers import HELD_PER_HEADER, PER_HEADER
 from edgeline.server.http.host import is_host, not_a_host
 from edgeline.server.http.http2 import PREFACE, Http2
 from edgeline.server.http.messages import REASONS, HttpRequest, HttpResponse, error_response
@@ -30,6 +31,9 @@ _PIECE = 16 * 1024  # bytes that are parsed at once where no body is known to be
 _IN_A_ROW = 32  # answers to one connection before the others have their turn
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+_FULL = "The server holds as many requests as its memory allows."
+_CODES = {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE}
+_LARGE = 1 << 16  # bytes of an answer that a connection may hold for long
 _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
 
 
@@ -43,7 +47,8 @@ class Http1(asyncio.Protocol):
         self._running: HttpRequest | None = None
         self._held, self._place = b"", 0  # what came, and how far it is parsed
         self._max_header = server.settings.max_header
-        self._buffered = 0
+        self._buffered = 0  # all that is counted for it: bodies, and `_waits`
+        self._heads = self._unsent = self._waits = 0
         self._unread = True
         self._closing = self._paused = self._stuck = self._going = False
         self._last = False  # what waits is all that is answered
@@ -74,6 +79,7 @@ class Http1(asyncio.Protocol):
         self._waiting.clear()
         self._body.clear()
         self._held, self._place = b"", 0
+        self._heads = self._unsent = self._waits = 0
         self._parser = None  # it and the connection hold each other, and no collection frees it
         if self._running is not None and self._running.cancel is not None:
             self._running.cancel()
@@ -113,7 +119,9 @@ class Http1(asyncio.Protocol):
             self._fail_header()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head += len(name) + len(value) + 4
+        if self._failed:
+            return
+        self._head += len(name) + len(value) + PER_HEADER
         if self._head > self._max_header:
             self._fail_header()
         if self._header_done:
@@ -127,12 +135,16 @@ class Http1(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._header_done = True
+        if self._failed:
+            return
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             self._fail(400, f"HTTP/{version} is not served here: ask by HTTP/1.1.")
             return
-        if version == "1.0" and b"transfer-encoding" in self._headers:
-            self._fail(400, "HTTP/1.0 has no Transfer-Encoding: ask by HTTP/1.1.")
+        try:
+            self._announced = announced(self._headers, version)
+        except ServingError as error:
+            self._fail(error.http, str(error))
             return
         settings = self.server.settings
         self._read_target()
@@ -141,29 +153,24 @@ class Http1(asyncio.Protocol):
             self._fail(400, "HTTP/1.1 needs a Host header.")
         elif host and not is_host(host.decode("latin-1")):
             self._fail(400, str(not_a_host("Host")))
-        announced = whole(self._headers.get(b"content-length", b"0").strip(b" \t"), 20)
-        if announced is None:
-            self._fail(400, "Content-Length is not a number of bytes.")
-            return
-        self._announced = announced
-        if announced > settings.max_body:
+        if self._announced > settings.max_body:
             self._fail(413, f"The body is larger than {settings.max_body} bytes.")
-        elif announced + self.server.metrics.buffered > settings.max_buffered:
-            self._fail(503, "The server holds as many requests as its memory allows.")
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif self._announced + self.server.metrics.buffered > settings.max_buffered:
+            self._fail(503, _FULL)
+        else:
+            expected = self._headers.get(b"expect", b"").lower() == b"100-continue"
+            self._expects = expected and version == "1.1"
 
     def on_body(self, body: bytes) -> None:
         if self._failed:
             return
         self._body.add(body)
-        self._buffered += len(body)
+        self._hold(len(body))
         metrics, settings = self.server.metrics, self.server.settings
-        metrics.buffered += len(body)
         if self._body.size > settings.max_body:
             self._fail(413, f"The body is larger than {settings.max_body} bytes.")
         elif metrics.buffered > settings.max_buffered:
-            self._fail(503, "The server holds as many requests as its memory allows.")
+            self._fail(503, _FULL)
 
     def on_message_complete(self) -> None:
         if self._failed:
@@ -171,6 +178,9 @@ class Http1(asyncio.Protocol):
         body = self._body.take()
         method = self._parser.get_method().decode("latin-1")
         request = HttpRequest(method, self._target, self._headers, body, self._peer)
+        request.head = self._head_size
+        self._heads += request.head
+        self._forget_head()
         if not self._parser.should_keep_alive():
             self._last = True
         self._waiting.append(request)
@@ -181,9 +191,13 @@ class Http1(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.deadline = monotonic() + self.server.settings.write_time
         self._stuck = True
+        self._unsent = self._transport.get_write_buffer_size()
+        self._count()
 
     def resume_writing(self) -> None:
         self._stuck = False
+        self._unsent = 0
+        self._count()
         self.deadline = monotonic() + self.server.settings.idle_time
         self._go_on()
 
@@ -224,7 +238,15 @@ class Http1(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._body = ReceivedBody()
         self._announced = self._head = self._unparsed = 0
-        self._header_done = self._started = False
+        self._header_done = self._started = self._expects = False
+
+    def _forget_head(self) -> None:
+        self._headers, self._head = {}, 0
+
+    @property
+    def _head_size(self) -> int:
+        """Bytes that the target and the headers take which came so far."""
+        return self._head + (HELD_PER_HEADER - PER_HEADER) * len(self._headers)
 
     def _read_target(self) -> None:
         """Take the host of a target in absolute form, as a client of a proxy sends it (RFC 9112,
@@ -254,10 +276,31 @@ class Http1(asyncio.Protocol):
             else:
                 break
         self._going = False
+        if self._expects:
+            self._continue()
+        self._count()
         if self._last or self._ended or self._closing:
             self._end()
         if self._held or self._paused:
             self._pause()
+
+    def _continue(self) -> None:
+        """Ask for the body of a client that waits for it, behind the answers before."""
+        if self._running or self._waiting or self._stuck or self._last or self._closing:
+            return
+        self._expects = False
+        if self._started and not self._body.size:  # else it did not wait
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _count(self) -> None:
+        """Count what waits, beside bodies, with all that the server holds: what is not parsed,
+        headers, and what the client does not read."""
+        if self._parser is None:
+            return
+        head = 0 if self._header_done else self._unparsed
+        waits = len(self._held) + max(head, self._head_size) + self._heads + self._unsent
+        self._hold(waits - self._waits)
+        self._waits = waits
 
     def _end(self) -> None:
         """Close, if nothing is left to be answered."""
@@ -322,7 +365,10 @@ class Http1(asyncio.Protocol):
         self.server.handler(item, partial(self._reply, item))
 
     def _reply(self, request: HttpRequest, response: HttpResponse) -> None:
-        self._free(len(request.body))
+        if request.head:  # else it was answered before: it has timed out
+            self._free(len(request.body))
+            self._heads -= request.head
+            request.head = 0
         request.cancel = None  # a cycle: it would keep the body until the next collection
         if self._running is not request or self._closing:
             return  # it timed out, or the client is gone
@@ -332,6 +378,12 @@ class Http1(asyncio.Protocol):
         self._go_on()
 
     def _write(self, response: HttpResponse, head: bool = False) -> None:
+        limit = self.server.settings.max_buffered
+        if (
+            len(response.body) > _LARGE
+            and len(response.body) + self.server.metrics.buffered > limit
+        ):
+            response = error_response(ServingError(Code.UNAVAILABLE, _FULL))
         status = response.status
         if self.server.leaving and not self._waiting and not self._held:
             self._last = True
@@ -358,7 +410,8 @@ class Http1(asyncio.Protocol):
         if self._failed:
             return
         self._failed = self._last = True
-        code = Code.UNAVAILABLE if status == 503 else Code.INVALID_ARGUMENT
+        self._forget_head()
+        code = _CODES.get(status, Code.INVALID_ARGUMENT)
         self._body.clear()
         self._waiting.append(ServingError(code, message, status))
 
@@ -376,6 +429,10 @@ class Http1(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(1.0, self._transport.close)
+
+    def _hold(self, size: int) -> None:
+        self._buffered += size
+        self.server.metrics.buffered += size
 
     def _free(self, size: int) -> None:
         size = min(size, self._buffered)

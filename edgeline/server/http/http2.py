@@ -28,6 +28,8 @@ _MAX_FRAME = 1 << 20
 _CONNECTION_WINDOW = 1 << 30
 _RENEWED = _CONNECTION_WINDOW // 2  # bytes after which the window is renewed
 _MAX_SETTINGS = 64  # in one frame; six are known
+_LARGEST_SENT = 1 << 16  # bytes of a frame of ours: what is in one is out of our hands
+_RESIZED = 16  # streams whose windows change at the cost of a frame that brings nothing
 
 
 class Http2(asyncio.Protocol):
@@ -37,7 +39,8 @@ class Http2(asyncio.Protocol):
         self.server = server
         self._received = bytearray()
         self._started = self._ending = False
-        self._consumed = self._held = 0
+        self._consumed = self._held = self._unsent = 0
+        self._has_grown = False  # a window of all streams, since they were looked at
         self._block: tuple[int, int, bytearray] | None = None  # a header block that goes on
         self._headers = Headers(server.settings.max_header)
         self._patience = monotonic() + server.settings.read_time  # while no stream has a deadline
@@ -110,6 +113,9 @@ class Http2(asyncio.Protocol):
             else:
                 taken = self._take_frames(data)
                 received += data[taken:]
+            if self._has_grown and not self._ending:
+                self._has_grown = False
+                self._asked.grown()
             if received or self._block is not None or self._held:
                 self._count_held()
         except h2.BrokenError as error:
@@ -129,9 +135,13 @@ class Http2(asyncio.Protocol):
         self._flow.is_held = True
         self._transport.pause_reading()
         self._patience = monotonic() + self.server.settings.write_time
+        self._unsent = self._transport.get_write_buffer_size()
+        self._count()
 
     def resume_writing(self) -> None:
         self._flow.is_held = False
+        self._unsent = 0
+        self._count()
         self._transport.resume_reading()
         self._heard = monotonic()
         self._patience = self._heard + self.server.settings.idle_time
@@ -188,22 +198,25 @@ class Http2(asyncio.Protocol):
             self._transport.close()
 
     def _count_held(self) -> None:
-        """Count what is not whole yet with all that the server holds.
+        """As `_count`, and refuse too much.
 
         Raises:
-            BrokenError: that is more than its memory allows.
+            BrokenError: that is more than the server's memory allows.
         """
-        held = len(self._received) + (len(self._block[2]) if self._block else 0)
-        metrics = self.server.metrics
-        metrics.buffered += held - self._held
-        self._held = held
-        if held and metrics.buffered > self.server.settings.max_buffered:
+        self._count()
+        if self._held and self.server.metrics.buffered > self.server.settings.max_buffered:
             raise h2.BrokenError(h2.CALM, "the server holds as much as its memory allows")
+
+    def _count(self) -> None:
+        """Count what is not whole yet, or not sent, with all that the server holds."""
+        held = len(self._received) + (len(self._block[2]) if self._block else 0) + self._unsent
+        self.server.metrics.buffered += held - self._held
+        self._held = held
 
     def _forget(self) -> None:
         self._received.clear()
-        self._block = None
-        self._count_held()
+        self._block, self._unsent = None, 0
+        self._count()
         self._asked.drop_all()
 
     def _break(self, error: h2.BrokenError) -> None:
@@ -315,13 +328,15 @@ class Http2(asyncio.Protocol):
             raise h2.BrokenError(h2.PROTOCOL, "SETTINGS_ENABLE_PUSH is neither 0 nor 1")
         if not 16384 <= values.get(5, 16384) < 1 << 24:
             raise h2.BrokenError(h2.PROTOCOL, "SETTINGS_MAX_FRAME_SIZE is out of range")
-        self._flow.frame = values.get(5, self._flow.frame)
+        self._flow.frame = min(values.get(5, self._flow.frame), _LARGEST_SENT)
         initial = values.get(4, self._flow.initial)
         if initial > LARGEST:
             raise h2.BrokenError(h2.FLOW, "a window is too large")
-        self._flow.resize(self._asked.open.values(), initial)
+        if initial != self._flow.initial:
+            self._asked.spend(len(self._asked.open) / _RESIZED)
+            self._flow.resize(self._asked.open.values(), initial)
+            self._has_grown = True
         self._send(h2.SETTINGS, h2.ACK, b"")
-        self._asked.pump_all()
 
     def _take_window(self, number: int, grown: int) -> None:
         if not number:
@@ -330,7 +345,7 @@ class Http2(asyncio.Protocol):
             self._flow.window += grown
             if self._flow.window > LARGEST:
                 raise h2.BrokenError(h2.FLOW, "a window is too large")
-            self._asked.pump_all()
+            self._has_grown = True
             return
         self._asked.check_opened(number)
         stream = self._asked.open.get(number)
@@ -341,7 +356,7 @@ class Http2(asyncio.Protocol):
             if stream.window > LARGEST:
                 self._asked.end(number, h2.FLOW)
             else:
-                self._asked.pump(stream)
+                self._asked.grown(stream)
 
     def _send(self, kind: int, flags: int, payload: bytes) -> None:
         """A frame of the connection itself, unless it has said its last."""

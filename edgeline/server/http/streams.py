@@ -45,7 +45,7 @@ class Stream:
     is_whole: bool = False
     request: Call | HttpRequest | None = None
     deadline: float = float("inf")
-    outgoing: bytes = b""
+    outgoing: bytearray = field(default_factory=bytearray)
     trailers: bytes = b""
     is_answered: bool = False
     streaming: StreamingCall | None = None

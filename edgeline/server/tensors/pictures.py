@@ -77,12 +77,12 @@ def decode(images: Iterable[bytes], tensor: Tensor, takes: str) -> Array:
         found: list[Array] = []
         until = time.thread_time() + DECODING
         for data in images:
-            if time.thread_time() > until:
-                raise EdgelineError(
-                    f"decoding takes more than {DECODING:g} s of a core after image {len(found)}: "
-                    "send fewer or smaller ones."
-                )
-            found.append(pixels.decode(data, (height, width, channels)))
+            found.append(pixels.decode(data, (height, width, channels), until))
+    except pixels.LateError as error:
+        raise invalid(
+            f"Input {tensor.name!r} cannot be taken: decoding takes more than {DECODING:g} s of a "
+            f"core with image {len(found) + 1}: send fewer or smaller ones."
+        ) from error
     except EdgelineError as error:
         raise invalid(f"Input {tensor.name!r} cannot be taken: {error}") from error
     if not found:
