@@ -79,6 +79,18 @@ _VERIFIED = {
     "latency_p99_ms": "99 of 100 calls of one row took no longer, in milliseconds, here.",
     "peak_memory_mb": "Most memory of the process that ran the model, in MB.",
 }
+_EXPLAINED = {
+    "explained_rows": "Rows of which it is told what the prediction rests on.",
+    "agreement_median": "Median over rows of the rank correlation of what each feature, or patch "
+    "of a picture, adds in the cloud and in the edge model: 1 is the same order.",
+    "agreement_lowest_5_percent": "One row in twenty has at most this rank correlation.",
+    "gradients_and_shap_median": "Median rank correlation of the cloud model's integrated "
+    "gradients and the edge model's permutation SHAP.",
+    "completeness_error": "By how much the gradients of a row, added up, miss its score's "
+    "difference from the baseline's, at most, as a share of the score's scale.",
+    "share of NAME": "What the feature adds to scores on average, in either direction, as a share "
+    "of what all features add. The ten largest.",
+}
 METRICS: Mapping[str, Mapping[str, str]] = {
     "train": {
         "loss": "Mean loss of the training rows in the epoch that is kept.",
@@ -95,6 +107,7 @@ METRICS: Mapping[str, Mapping[str, str]] = {
     },
     "compile": _COMPILED,
     "verify": _VERIFIED,
+    "explain": _EXPLAINED,
     "train_candidate": {**_EVALUATED, "size_bytes": "Bytes of the edge model."},
     "tune": {
         "trials": "Trials that count.",

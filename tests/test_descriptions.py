@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -28,6 +29,12 @@ def test_everything_that_a_component_takes_and_gives_is_described(name: str) -> 
     ports = [*found.inputs, *found.parameters, *found.outputs]
     assert ports and found.summary.strip()
     assert [port.name for port in ports if not port.description.strip()] == []
+
+
+def test_every_component_is_in_readme_s_table() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    wanted = {each: f"| [{each}](components/{each}/README.md) |" for each in components.names()}
+    assert [each for each, line in wanted.items() if line not in readme] == []
 
 
 @pytest.mark.parametrize("name", pipelines.names())

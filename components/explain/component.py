@@ -44,8 +44,9 @@ def explain(
             page.
         explanation_metrics: Agreement, completeness, and the shares of the first ten features.
         explained_rows: How many rows of the split are explained, evenly spread; of models that take
-            pictures alone at most 12.
-        explained_slices: Columns by whose values the importance is told, too.
+            pictures alone at most 12, of very large rows as many as fit into 256 MiB.
+        explained_slices: Columns by whose values the importance is told, too; not of models that
+            take pictures alone.
         split: The split whose rows are explained.
         background_split: The split whose rows stand for unknown values.
         background_rows: How many of them; more give a smoother estimate in more time.

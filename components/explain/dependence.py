@@ -22,6 +22,7 @@ from edgeline.formats.dtypes import Array
 MOST_FEATURES = 12
 MOST_ROWS = 200  # over which a mean is taken
 MOST_POINTS = 12
+AT_ONCE_BYTES = 64 << 20  # of rows that are asked
 MISSING_WORD = "(missing)"
 
 Arrays = Mapping[str, Array]
@@ -69,14 +70,7 @@ def dependences(
         points, are_numbers = grid(array)
         if len(points) < 2:
             continue
-        repeated = {key: np.tile(each, (len(points), *[1] * (each.ndim - 1)))
-                    for key, each in asked.items()}  # fmt: skip
-        shape = (len(points) * len(some), *array.shape[1:])
-        repeated[name] = np.repeat(points, len(some)).reshape(shape)
-        means = [
-            side(repeated)[:, target].reshape(len(points), -1).mean(axis=1)
-            for side in (cloud, edge)
-        ]
+        means = [_means(side, asked, name, points, target) for side in (cloud, edge)]
         found.append(
             Dependence(
                 name,
@@ -87,6 +81,20 @@ def dependences(
             )
         )
     return found
+
+
+def _means(side: Answers, rows: Arrays, name: str, points: Array, target: int) -> Floats:
+    """The mean score of rows if all had each point's value, float64 [points]; at most
+    `AT_ONCE_BYTES` of rows, which pictures beside the feature make large, are asked at once."""
+    count = len(rows[name])
+    together = max(1, AT_ONCE_BYTES // max(sum(each[0].nbytes for each in rows.values()), 1))
+    scores = np.empty(len(points) * count)
+    for start in range(0, len(scores), together):
+        place = np.arange(start, min(start + together, len(scores)))
+        given = {key: each[place % count] for key, each in rows.items() if key != name}
+        given[name] = points[place // count].reshape(len(place), *rows[name].shape[1:])
+        scores[place] = side({key: given[key] for key in rows})[:, target]
+    return np.asarray(scores.reshape(len(points), count).mean(axis=1))
 
 
 def grid(array: Array) -> tuple[Array, bool]:

@@ -26,13 +26,14 @@ def histogram(correlations: Floats, least: float) -> Markup:
     """How many rows have which rank correlation, with the limit where there is one."""
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(8, 2.6))
+    drawing = Figure(figsize=(5.2, 2.2))  # whose words can be read on a phone, too
     axes = drawing.add_subplot()
     low = min(-0.025, float(correlations.min()) - 0.025) if correlations.min() < 0 else 0.0
     axes.hist(correlations, bins=np.linspace(max(low, -1.0), 1.0, 41).tolist(), color=report.BLUE)
     if least > -1:
         axes.axvline(least, color=report.RED, linewidth=1.5, linestyle="--")
     axes.set(xlabel="rank correlation of a row", ylabel="rows")
+    axes.locator_params(axis="y", integer=True)
     axes.spines[["top", "right"]].set_visible(False)
     return report.figure(drawing)
 
@@ -75,6 +76,9 @@ def maps(each: HeatMaps) -> Section:
             kinds.append(("the cloud model, gradients", each.gradients[at]))
         cells: list[object] = [f"{row:,}", _enlarged(shown[at], f"row {row}")]
         for words, heat in kinds:
+            if not np.isfinite(heat).all():
+                cells.append("no time")
+                continue
             small = pictures.shrunk(heat[None, ..., None], SIDE)[0, ..., 0]
             cells.append(_enlarged(heated(shown[at], small), f"row {row}: {words}"))
         cells.append(f"{each.correlations[at]:.3f}")
@@ -87,7 +91,8 @@ def maps(each: HeatMaps) -> Section:
         "integrated gradients. alike: the rank correlation of the patches of edge and cloud. Each "
         "picture has a scale of its own."
     )
-    return Section(f"Where in {each.feature}", report.table([*head, "alike"], lines), note)
+    table = Markup('<div class="heat">{}</div>').format(report.table([*head, "alike"], lines))
+    return Section(f"Where in {each.feature}", table, note)
 
 
 def heated(picture: npt.NDArray[np.uint8], heat: Array) -> npt.NDArray[np.uint8]:

@@ -45,7 +45,7 @@ SCHEMA = "explanation/v1"
 COMPARED = 250  # rows of which the cloud model is asked as the edge model is
 COUNTERFACTUALS = 10  # rows of which one is looked for
 RECORDED = 2000  # background rows among which neighbours are looked for
-EDGE_TIME = 0.6  # of the time; the rest is the cloud model's
+EDGE_TIME, CLOUD_TIME, GRADIENT_TIME = 0.6, 0.75, 0.9  # of max_seconds, when each ends
 MOST_ROWS = 100_000
 AT_ONCE_BYTES = 256 << 20  # of rows that are held
 
@@ -144,28 +144,34 @@ def explain(
     features = models.raw_features(sides.original.artifact)
     pictures = [f.name for f in features if len(f.shape) == 3]
     fit = _fit(features)
-    most = min(
-        plan.explained_rows, heat_maps.MOST_PICTURES if len(pictures) == len(features) else fit
-    )
+    alone = len(pictures) == len(features)
+    most = min(plan.explained_rows, heat_maps.MOST_PICTURES if alone else fit)
     given = examples.read_spread(rows, split, sides.original.takes, most)
     numbers = sampling.spread(examples.splits(rows)[split], most)
+    wanted = min(plan.explained_rows, examples.splits(rows)[split])
     recorded = examples.read_spread(rows, background_split, features, min(RECORDED, fit))
     some = sampling.spread(len(next(iter(recorded.values()))), plan.background_rows)
     background = {name: array[some] for name, array in recorded.items()}
     label = _label(sides, given)
     given = {name: given[name] for name in sides.features}
     targets = sides.targets(sides.cloud(given))
-    found = Findings(sides, split, numbers, plan.min_agreement, plan.gradient_baseline, len(some))
+    found = Findings(
+        sides,
+        split,
+        numbers,
+        plan.min_agreement,
+        plan.gradient_baseline,
+        len(some),
+        limits=tuple(_limits(len(numbers), wanted, alone, plan.explained_slices)),
+    )
     print(f"{len(numbers):,} rows of split {split!r} are explained.", flush=True)
-    if len(pictures) < len(features):
-        found = _tabular(found, plan, given, targets, recorded, background, label)
-        words = (
-            _words(rows, split, plan.explained_slices, numbers[found.edge.rows])
-            if found.edge
-            else {}
-        )
+    begun = time.monotonic()
+    if not alone:
+        found = _tabular(found, plan, given, targets, recorded, background, label, begun)
+        assert found.edge is not None
+        words = _words(rows, split, plan.explained_slices, numbers[found.edge.rows])
         found = _by_slice(found, plan, words)
-    found = _pictures(found, plan, given, targets, background, pictures)
+    found = _pictures(found, plan, given, targets, background, pictures, begun)
     for each in (*found.notes(), *found.warnings()):
         print(each, flush=True)
     with artifacts.writing(explanation_path, SCHEMA) as draft:
@@ -186,10 +192,10 @@ def _tabular(
     recorded: Arrays,
     background: Arrays,
     label: Array | None,
+    begun: float,
 ) -> Findings:
     """What is told of rows by their raw features."""
     sides, names = found.sides, list(given)
-    begun = time.monotonic()
 
     def attributed(side: both.Side, chosen: npt.NDArray[np.int64], share: float) -> Explained:
         made = shapley.attribute(
@@ -206,7 +212,7 @@ def _tabular(
 
     edge = attributed(sides.edge, np.arange(len(targets)), EDGE_TIME)
     compared = edge.rows[sampling.spread(len(edge.rows), COMPARED)]
-    cloud = attributed(sides.cloud, compared, 1.0)
+    cloud = attributed(sides.cloud, compared, CLOUD_TIME)
     same = np.searchsorted(edge.rows, cloud.rows)
     correlations = agreement.spearman(cloud.values, edge.values[same])
     between = f"permutation SHAP of {sides.cloud.words} and of {sides.edge.words}"
@@ -218,10 +224,17 @@ def _tabular(
         correlations=correlations,
         agreement=agreement.agreement(between, correlations),
     )
-    integrated, reason = _integrated(found, plan, given, targets, background)
+    integrated, reason = _integrated(
+        found,
+        plan,
+        {name: array[edge.rows] for name, array in given.items()},
+        targets[edge.rows],
+        background,
+        begun + GRADIENT_TIME * plan.max_seconds,
+    )
     methods = None
     if integrated is not None:
-        correlated = agreement.spearman(integrated.raw[edge.rows], edge.values)
+        correlated = agreement.spearman(integrated.raw, edge.values[integrated.rows])
         words = f"integrated gradients of {sides.cloud.words} and permutation SHAP of the edge"
         methods = agreement.agreement(words, correlated)
     important = importance.importances(edge.values, names, plan.seed)
@@ -265,7 +278,15 @@ def _by_slice(found: Findings, plan: ExplainPlan, words: Mapping[str, list[str]]
     if not words or found.edge is None:
         return found
     slices = importance.by_slice(found.edge.values, found.names, words, plan.seed)
-    return replace(found, slices=tuple(slices))
+    told = {each.column for each in slices}
+    without = ", ".join(repr(column) for column in words if column not in told)
+    limits = found.limits
+    if without:
+        limits += (
+            f"Of explained_slices, {without} has no slice here: none of at least "
+            f"{importance.LEAST_ROWS} explained rows is among the first {importance.MOST_SLICES}.",
+        )
+    return replace(found, slices=tuple(slices), limits=limits)
 
 
 def _pictures(
@@ -275,13 +296,15 @@ def _pictures(
     targets: npt.NDArray[np.int64],
     background: Arrays,
     pictures: Sequence[str],
+    begun: float,
 ) -> Findings:
     """What is told of rows by their pictures, of which a few rows are looked at."""
     if not pictures:
         return found
     few = sampling.spread(len(targets), heat_maps.MOST_PICTURES)
     rows = {name: array[few] for name, array in given.items()}
-    integrated, reason = _integrated(found, plan, rows, targets[few], background)
+    until = begun + plan.max_seconds
+    integrated, reason = _integrated(found, plan, rows, targets[few], background, until)
     maps = [
         heat_maps.heat_maps(
             found.sides.cloud,
@@ -291,7 +314,7 @@ def _pictures(
             targets[few],
             background,
             name,
-            integrated.maps.get(name) if integrated else None,
+            _of_all(integrated, name),
         )
         for name in pictures
     ]
@@ -309,12 +332,23 @@ def _pictures(
     return found
 
 
+def _of_all(made: Integrated | None, picture: str) -> Array | None:
+    """The gradients of a picture, of all rows that were given; NaN of those without."""
+    if made is None or picture not in made.maps:
+        return None
+    known = made.maps[picture]
+    whole = np.full((made.asked, *known.shape[1:]), np.nan, known.dtype)
+    whole[made.rows] = known
+    return whole
+
+
 def _integrated(
     found: Findings,
     plan: ExplainPlan,
     given: Arrays,
     targets: npt.NDArray[np.int64],
     background: Arrays,
+    until: float,
 ) -> tuple[Integrated | None, str]:
     """Integrated gradients of the cloud model, or why there are none."""
     original = found.sides.original
@@ -329,6 +363,7 @@ def _integrated(
         background,
         plan.gradient_baseline,
         found.sides.task != "regression",
+        until,
     )
     try:
         if original.foreign:
@@ -353,6 +388,32 @@ def _silent(_: str) -> None:
 def _fit(features: Sequence[Feature]) -> int:
     """How many rows of raw features are at most `AT_ONCE_BYTES`."""
     return max(1, AT_ONCE_BYTES // max(8 * sum(math.prod(f.shape) for f in features), 1))
+
+
+def _limits(rows: int, wanted: int, alone: bool, slices: Sequence[str]) -> list[str]:
+    """What was asked for and cannot be, in sentences.
+
+    Args:
+        rows: that are taken of those `wanted`.
+        alone: whether the model takes pictures alone.
+    """
+    told = []
+    if rows < wanted and alone:
+        told.append(
+            f"{rows:,} of the {wanted:,} rows are explained: of a model that takes pictures alone, "
+            f"at most {heat_maps.MOST_PICTURES}, whatever explained_rows says."
+        )
+    elif rows < wanted:
+        told.append(
+            f"{rows:,} of the {wanted:,} rows are explained, whatever explained_rows says: "
+            f"they are so large that no more are held in memory ({AT_ONCE_BYTES >> 20} MiB)."
+        )
+    if alone and slices:
+        told.append(
+            f"explained_slices ({', '.join(slices)}) tells nothing of this model: it takes "
+            "pictures alone, whose importance is told picture by picture."
+        )
+    return told
 
 
 def _label(sides: Sides, given: Arrays) -> Array | None:
@@ -395,8 +456,8 @@ def _write(folder: Path, found: Findings) -> None:
     parts: dict[str, Explained | None] = {"edge": found.edge, "cloud": found.cloud}
     if found.edge is not None and found.integrated is not None:
         made = found.integrated
-        every = np.arange(len(made.raw))
-        parts["gradients"] = Explained(every, made.raw, made.base, made.base + made.raw.sum(axis=1))
+        rows = found.edge.rows[made.rows]
+        parts["gradients"] = Explained(rows, made.raw, made.base, made.base + made.raw.sum(axis=1))
     for name, each in parts.items():
         if each is not None:
             pq.write_table(_table(each, found.numbers), folder / f"{name}.parquet")

@@ -56,6 +56,7 @@ class Findings:
         without_gradients: why there are none; "" where there are.
         dependence_of: the class whose score the curves show; "" of a regression.
         values: raw features of the rows, by name.
+        limits: what was asked for and cannot be, in sentences.
     """
 
     sides: Sides
@@ -81,6 +82,7 @@ class Findings:
     counterfactuals: tuple[Counterfactual, ...] = ()
     maps: tuple[HeatMaps, ...] = ()
     values: Mapping[str, Array] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
 
     @property
     def explained(self) -> int:
@@ -115,6 +117,12 @@ class Findings:
                 f"There was time for {self.explained:,} of {len(self.numbers):,} rows: raise "
                 "max_seconds, or ask for fewer."
             )
+        made = self.integrated
+        if made is not None and len(made.rows) < made.asked:
+            told.append(
+                f"There was time for the integrated gradients of {len(made.rows):,} of "
+                f"{made.asked:,} rows: raise max_seconds, or ask for fewer."
+            )
         if self.incomplete:
             assert self.integrated is not None
             told.append(
@@ -127,7 +135,7 @@ class Findings:
 
     def notes(self) -> list[str]:
         """What is to be known beside them."""
-        told = []
+        told = list(self.limits)
         if self.agreement is not None:
             told.append(
                 f"Cloud and edge explain a row alike to {self.agreement.median:.3f} (median rank "

@@ -16,6 +16,7 @@ in equal parts where it is made of several: gradients do not tell these apart.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 from edgeline.artifacts import Artifact, models
 from edgeline.artifacts.features import MISSING
+from edgeline.components.explain.shapley import evenly
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.formats.signature_names import original
@@ -48,24 +50,28 @@ class NotDifferentiableError(EdgelineError):
 
 @dataclass(frozen=True)
 class Integrated:
-    """Integrated gradients of some rows.
+    """Integrated gradients of some of the rows that were given.
 
     Attributes:
-        raw: what each raw feature adds to the score, float64 [rows, raw features].
-        transformed: what each transformed feature adds, float64 [rows, transformed features].
+        asked: how many were given.
+        rows: the places among them of those for which there was time, int64 [explained], rising.
+        raw: what each raw feature adds to the score, float64 [explained, raw features].
+        transformed: what each transformed feature adds, float64 [explained, transformed features].
         names: of the transformed features.
         error: by how much a row's parts miss the difference of its score from the baseline's, as a
-            share of the score's scale, float64 [rows].
-        steps: on the way of each row, int64 [rows].
+            share of the score's scale, float64 [explained], finite.
+        steps: on the way of each row, int64 [explained].
         scale: of the score: 1 of probabilities, else the standard deviation over the rows.
-        base: the baseline's score of what is explained of each row, float64 [rows].
+        base: the baseline's score of what is explained of each row, float64 [explained].
         made_of: the raw features that each transformed one is made of.
         at: by transformed feature where its gradients are taken: "itself", or "AddV2 …", the
             operator behind which it is floating.
         maps: what each value adds, of transformed features that are pictures and are made of one
-            raw feature, by the raw one's name: float32 [rows, height, width, channels].
+            raw feature, by the raw one's name: float32 [explained, height, width, channels].
     """
 
+    asked: int
+    rows: npt.NDArray[np.int64]
     raw: Floats
     transformed: Floats
     names: tuple[str, ...]
@@ -86,6 +92,7 @@ def integrate(
     background: Arrays,
     baseline: str = MEAN,
     is_probability: bool = True,
+    until: float = float("inf"),
 ) -> Integrated:
     """Explain rows by the gradients of a `model/v1`. May run in a process of its own.
 
@@ -96,16 +103,19 @@ def integrate(
         background: raw rows whose mean is the baseline.
         baseline: MEAN, or ALL_MISSING: a row of missing values.
         is_probability: whether the score is one; else its scale is that of the rows.
+        until: `time.monotonic()`, which all processes of a machine share, after which rows that are
+            not complete are left out. The others are about evenly spread.
 
     Raises:
         NotDifferentiableError: the network has an input that no floating number is made of, or
-            what it is made of is not a row each.
+            what it is made of is not a row each; a score or a gradient is not finite; or there was
+            time for no row.
     """
     import tensorflow as tf
 
     tell("asked for its gradients")
     try:
-        return _integrated(model, rows, targets, background, baseline, is_probability)
+        return _integrated(model, rows, targets, background, baseline, is_probability, until)
     except (tf.errors.OpError, ValueError, TypeError, LookupError, NotImplementedError) as error:
         raise NotDifferentiableError(
             f"The network cannot be asked for gradients ({first_line(error)})."
@@ -119,6 +129,7 @@ def _integrated(
     background: Arrays,
     baseline: str,
     is_probability: bool,
+    until: float,
 ) -> Integrated:
     transform, takes = models.load_signature(model, models.TRANSFORM)
     network = _Network(transform.loaded.signatures)  # type: ignore[attr-defined]
@@ -130,31 +141,57 @@ def _integrated(
         spread = network.cut_values(transform(background))
         base = [values.mean(axis=0, keepdims=True, dtype=np.float64) for values in spread]
     base = [np.asarray(values, np.float32) for values in base]
+    explained, which = np.unique(targets, return_inverse=True)
+    at_base = network.scores(explained, [np.repeat(each, len(explained), axis=0) for each in base])
+    if not np.isfinite(at_base).all():
+        start = "A row of missing values" if baseline == ALL_MISSING else "The background's mean"
+        way = ", or take gradient_baseline mean" if baseline == ALL_MISSING else ""
+        raise NotDifferentiableError(
+            f"{start}, where they begin, has a score of {at_base[~np.isfinite(at_base)][0]:g}: "
+            f"fill missing values in preprocessing_fn{way}."
+        )
     ends = network.cut_values(transform(rows))
-    own, _ = network.slopes(targets, ends)
-    at_base, _ = network.slopes(targets, [np.repeat(each, len(targets), axis=0) for each in base])
+    own = network.scores(targets, ends)
+    if wrong := int((~np.isfinite(own)).sum()):
+        raise NotDifferentiableError(
+            f"{wrong:,} of {len(own):,} rows have a score in the cloud model that is not finite: "
+            "fill missing values in preprocessing_fn."
+        )
     scale = 1.0 if is_probability else (float(own.std()) or 1.0)
-    parts, error, steps = _along(network, targets, base, ends, own - at_base, scale)
+    every, error, steps = _along(network, targets, base, ends, own - at_base[which], scale, until)
+    done = np.flatnonzero(steps)
+    if not len(done):
+        raise NotDifferentiableError(
+            "There was no time for them: raise max_seconds, or ask for fewer rows."
+        )
+    if wrong := int((~np.isfinite(error[done])).sum()):
+        raise NotDifferentiableError(
+            f"{wrong:,} of {len(done):,} rows have gradients that are not finite, such as that of "
+            "a root at 0 or of a missing value: fill missing values in preprocessing_fn."
+        )
+    parts = [each[done] for each in every]
     names = tuple(network.features)
-    transformed = np.zeros((len(targets), len(names)))
+    transformed = np.zeros((len(done), len(names)))
     for made_of, values in zip(network.cut_features, parts, strict=True):
         whole = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
         for name in made_of:
             transformed[:, names.index(name)] += whole / len(made_of)
     made = network.made_of
     raw_names = list(rows)
-    raw = np.zeros((len(targets), len(raw_names)))
+    raw = np.zeros((len(done), len(raw_names)))
     for at, name in enumerate(names):
         for each in made[name]:
             raw[:, raw_names.index(each)] += transformed[:, at] / len(made[name])
     return Integrated(
+        len(targets),
+        done,
         raw,
         transformed,
         names,
-        error,
-        steps,
+        error[done],
+        steps[done],
         scale,
-        at_base,
+        at_base[which][done],
         made,
         network.places,
         _maps(network, parts, rows),
@@ -244,6 +281,20 @@ class _Network:
         score, *found = self._slopes(targets, *values)
         return score.numpy().astype(np.float64), [each.numpy() for each in found]
 
+    def scores(self, targets: npt.NDArray[np.int64], values: Sequence[Array]) -> Floats:
+        """Scores [rows] alone, of as many rows as there are."""
+        found, together = np.empty(len(targets)), _fit(values)
+        for start in range(0, len(targets), together):
+            here = slice(start, start + together)
+            found[here], _ = self.slopes(targets[here], [each[here] for each in values])
+        return found
+
+
+def _fit(values: Sequence[Array]) -> int:
+    """How many points of ways are at most `AT_ONCE_BYTES`."""
+    point = sum(int(each[0].nbytes) for each in values)
+    return max(1, AT_ONCE_BYTES // max(point, 1))
+
 
 def _along(
     network: _Network,
@@ -252,30 +303,34 @@ def _along(
     ends: Sequence[Array],
     difference: Floats,
     scale: float,
+    until: float,
 ) -> tuple[list[Array], Floats, npt.NDArray[np.int64]]:
-    """The parts at the cut, float64 [rows, ...] each, their error and the steps of each row.
+    """The parts at the cut, float64 [rows, ...] each, their error and the steps of each row, which
+    are 0 where there was no time to make it complete.
 
     The middle of equal steps, twice as many for rows that are not complete yet: what a ReLU bends
-    at a point is no polynomial, so a rule of higher order gains nothing.
+    at a point is no polynomial, so a rule of higher order gains nothing. Some rows are completed
+    before others are begun, so that an end of the time leaves whole ones.
     """
     rows = len(targets)
     parts = [np.zeros((rows, *each.shape[1:])) for each in ends]
     error, taken = np.full(rows, np.inf), np.zeros(rows, np.int64)
-    waiting, steps = np.arange(rows), FIRST_STEPS
-    width = sum(each[0].nbytes for each in ends)
-    while len(waiting) and steps <= MOST_STEPS:
-        together = max(1, AT_ONCE_BYTES // max(width * steps, 1))
-        shares = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
-        for start in range(0, len(waiting), together):
-            here = waiting[start : start + together]
-            found = _parts(network, targets[here], base, [each[here] for each in ends], shares)
-            whole = sum(each.reshape(len(here), -1).sum(axis=1, dtype=np.float64) for each in found)
-            error[here] = np.abs(whole - difference[here]) / scale
-            taken[here] = steps
+    order, together = np.array(evenly(rows), np.int64), max(1, _fit(ends) // FIRST_STEPS)
+    for start in range(0, rows, together):
+        waiting, steps = np.sort(order[start : start + together]), FIRST_STEPS
+        while len(waiting):
+            some = [each[waiting] for each in ends]
+            found = _parts(network, targets[waiting], base, some, steps, until)
+            if found is None:
+                return parts, error, taken
+            whole = sum(each.reshape(len(each), -1).sum(axis=1) for each in found)
+            error[waiting] = np.abs(whole - difference[waiting]) / scale
             for mine, each in zip(parts, found, strict=True):
-                mine[here] = each
-        waiting = waiting[~(error[waiting] <= COMPLETE / 2)]
-        steps *= 2
+                mine[waiting] = each
+            # what is not finite stays so
+            left = (error[waiting] > COMPLETE / 2) & (steps < MOST_STEPS)
+            taken[waiting[~left]] = steps
+            waiting, steps = waiting[left], 2 * steps
     return parts, error, taken
 
 
@@ -284,19 +339,34 @@ def _parts(
     targets: npt.NDArray[np.int64],
     base: Sequence[Array],
     ends: Sequence[Array],
-    shares: Array,
-) -> list[Array]:
-    """Differences times the mean gradient over some points of each row's way."""
-    steps, rows = len(shares), len(targets)
-    points = []
-    for low, high in zip(base, ends, strict=True):
-        share = shares.reshape(1, steps, *[1] * (high.ndim - 1))
-        way = low[:, None] + share * (high - low)[:, None]
-        points.append(way.reshape(rows * steps, *high.shape[1:]).astype(high.dtype))
-    _, found = network.slopes(np.repeat(targets, steps), points)
+    steps: int,
+    until: float,
+) -> list[Floats] | None:
+    """Differences times the mean gradient over the points of each row's way, float64 [rows, ...];
+    None where the time ended before."""
+    shares = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
+    total = [np.zeros(each.shape) for each in ends]
+    most = _fit(ends)
+    of_row = min(steps, most)  # points of a row at once
+    together = max(1, most // steps)
+    for start in range(0, len(targets), together):
+        here = slice(start, start + together)
+        rows = len(targets[here])
+        for first in range(0, steps, of_row):
+            if time.monotonic() > until:
+                return None
+            some = shares[first : first + of_row]
+            points = []
+            for low, end in zip(base, ends, strict=True):
+                high, share = end[here], some.reshape(1, -1, *[1] * (end.ndim - 1))
+                way = low[:, None] + share * (high - low)[:, None]
+                points.append(way.reshape(-1, *end.shape[1:]).astype(end.dtype))
+            _, found = network.slopes(np.repeat(targets[here], len(some)), points)
+            for mine, slope in zip(total, found, strict=True):
+                by_row = slope.reshape(rows, len(some), *mine.shape[1:])
+                mine[here] += by_row.sum(axis=1, dtype=np.float64)
     return [
-        (high - low) * slope.reshape(rows, steps, *high.shape[1:]).mean(axis=1, dtype=np.float64)
-        for low, high, slope in zip(base, ends, found, strict=True)
+        (high - low) * slopes / steps for low, high, slopes in zip(base, ends, total, strict=True)
     ]
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edgeline.components.explain.agreement import spearman
 from edgeline.components.explain.sides import Side
+from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
 PATCHES = 7  # that lie beside each other along the longer side
@@ -34,8 +35,8 @@ class HeatMaps:
         numbers: of the rows in the split, int64 [rows].
         pictures: the rows' values, [rows, height, width, channels].
         cloud, edge: what covering a pixel takes from the score, float64 [rows, height, width].
-        gradients: what each pixel adds to the cloud's score, [rows, height, width]; None where the
-            model has none.
+        gradients: what each pixel adds to the cloud's score, [rows, height, width], NaN of rows for
+            which there was no time; None where the model has none.
         correlations: Spearman's of the patches of cloud and edge, float64 [rows].
     """
 
@@ -65,12 +66,17 @@ def heat_maps(
         targets: which output is explained of each row.
         background: rows whose mean picture covers a patch.
         gradients: of each value of the pictures, or None.
+
+    Raises:
+        EdgelineError: a model's answer is not finite.
     """
     mean = background[feature].astype(np.float64).mean(axis=0)
     if rows[feature].dtype.kind in "iu":
         mean = np.rint(mean)
     patches = patches_of(rows[feature].shape[1], rows[feature].shape[2])
-    falls = [occlusion(side, rows, targets, feature, mean, patches) for side in (cloud, edge)]
+    falls = [
+        occlusion(side, rows, numbers, targets, feature, mean, patches) for side in (cloud, edge)
+    ]
     maps = [_spread(each, patches, rows[feature].shape[1:3]) for each in falls]
     summed = None if gradients is None else gradients.astype(np.float64).sum(axis=-1)
     return HeatMaps(
@@ -92,13 +98,14 @@ def patches_of(height: int, width: int) -> list[tuple[slice, slice]]:
 def occlusion(
     side: Side,
     rows: Arrays,
+    numbers: npt.NDArray[np.int64],
     targets: npt.NDArray[np.int64],
     feature: str,
     cover: Array,
     patches: list[tuple[slice, slice]],
 ) -> Floats:
     """What the score falls by where a patch is covered: float64 [rows, patches]."""
-    own = np.take_along_axis(side(rows), targets[:, None], axis=1)[:, 0]
+    own = np.take_along_axis(_finite(side, rows, numbers), targets[:, None], axis=1)[:, 0]
     found = np.empty((len(targets), len(patches)))
     together = max(1, AT_ONCE_BYTES // max(rows[feature][0].nbytes, 1))
     for at in range(len(targets)):
@@ -110,8 +117,20 @@ def occlusion(
             }
             for place, patch in enumerate(some):
                 covered[feature][(place, *patch)] = cover[patch]
-            answer = side(covered)[:, targets[at]]
+            answer = _finite(side, covered, np.repeat(numbers[at], len(some)))[:, targets[at]]
             found[at, start : start + together] = own[at] - answer
+    return found
+
+
+def _finite(side: Side, rows: Arrays, numbers: npt.NDArray[np.int64]) -> Floats:
+    """Scores [rows, outputs], as the ranks of what is not finite would mean nothing."""
+    found = side(rows)
+    wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(wrong):
+        raise EdgelineError(
+            f"Of row {numbers[wrong[0]]:,}, or of it with a part covered, {side.words} answers "
+            f"{found[wrong[0]].tolist()}, so it cannot be explained: make it give finite numbers."
+        )
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 1000
+AT_ONCE = 1 << 22  # numbers of resampled rows that are held
 ENDS = (0.025, 0.975)  # of an interval of 95 %
 LEAST_ROWS = 20  # of a slice; the interval of fewer says nothing
 MOST_SLICES = 40
@@ -67,8 +68,12 @@ def importances(values: Floats, names: Sequence[str], seed: int) -> list[Feature
     sizes = np.abs(values)
     random = np.random.default_rng(seed)
     rows = len(sizes)
-    counts = random.multinomial(rows, np.full(rows, 1 / rows), size=RESAMPLES)
-    lower, upper = np.quantile(counts @ sizes / rows, ENDS, axis=0)
+    chances, together = np.full(rows, 1 / rows), max(1, AT_ONCE // rows)
+    resampled = np.empty((RESAMPLES, sizes.shape[1]))
+    for start in range(0, RESAMPLES, together):
+        some = resampled[start : start + together]
+        some[:] = random.multinomial(rows, chances, size=len(some)) @ sizes / rows
+    lower, upper = np.quantile(resampled, ENDS, axis=0)
     means = sizes.mean(axis=0)
     whole = float(means.sum()) or 1.0
     order = np.argsort(-means, kind="stable").tolist()
@@ -83,18 +88,20 @@ def importances(values: Floats, names: Sequence[str], seed: int) -> list[Feature
 def by_slice(
     values: Floats, names: Sequence[str], columns: Mapping[str, Sequence[str]], seed: int
 ) -> list[SliceImportance]:
-    """The importances in each slice of at least `LEAST_ROWS` rows, the largest slices first.
+    """The importances in the first `MOST_SLICES` slices of at least `LEAST_ROWS` rows: column by
+    column, the largest slices first.
 
     Args:
         columns: values of the rows, as words, by column.
     """
-    found = []
+    enough: list[tuple[str, str, list[int]]] = []
     for column, words in columns.items():
-        held = np.asarray(words, object)
-        for word in dict.fromkeys(words):
-            inside = held == word
-            if inside.sum() >= LEAST_ROWS:
-                features = importances(values[inside], names, seed)
-                found.append(SliceImportance(column, word, int(inside.sum()), tuple(features)))
-    found.sort(key=lambda each: (list(columns).index(each.column), -each.rows))
-    return found[:MOST_SLICES]
+        inside: dict[str, list[int]] = {}
+        for row, word in enumerate(words):
+            inside.setdefault(word, []).append(row)
+        largest = sorted(inside.items(), key=lambda each: -len(each[1]))
+        enough += [(column, word, rows) for word, rows in largest if len(rows) >= LEAST_ROWS]
+    return [
+        SliceImportance(column, word, len(rows), tuple(importances(values[rows], names, seed)))
+        for column, word, rows in enough[:MOST_SLICES]
+    ]

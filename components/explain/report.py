@@ -102,10 +102,12 @@ def _agreement(found: Findings, agreed: Agreement) -> Section:
         for each in (agreed, found.methods)
         if each is not None
     ]
+    parts = "patches of a picture" if found.edge is None else "features of a row"
+    asked = "covers" if found.edge is None else "orders and background"
     note = (
-        "Spearman's rank correlation of what the features of a row add, row by row: 1 where both "
-        "put them in the same order. Both models are asked with the same orders and background. "
-        "What differs by less than a thousandth of the row's largest counts as equal."
+        f"Spearman's rank correlation of what the {parts} add, row by row: 1 where both put them "
+        f"in the same order. Both models are asked with the same {asked}. What differs by less "
+        "than a thousandth of the row's largest counts as equal."
     )
     if found.methods is not None:
         note += " The second line compares two methods as well as two models."
@@ -142,7 +144,7 @@ def _skill(found: Findings) -> Section:
     skill = found.skill
     assert skill is not None
     rows = [
-        [each.feature, f"{each.value:.4g}", f"{each.lost:.0%}", report.bar(each.lost)]
+        [each.feature, f"{each.value:.4g}", f"{round(each.lost, 2) + 0:.0%}", report.bar(each.lost)]
         for each in skill.permuted
     ]
     told = (
@@ -242,6 +244,7 @@ def _gradients(found: Findings) -> Section:
             ", ".join(made.made_of[made.names[at]]) or "nothing",
             made.at[made.names[at]],
             float(sizes[at]),
+            f"{sizes[at] / (float(sizes.sum()) or 1.0):.1%}",
         ]
         for at in order.tolist()
     ]
@@ -250,11 +253,15 @@ def _gradients(found: Findings) -> Section:
         if found.baseline == gradients.MEAN
         else "a row of missing values"
     )
+    # five columns, which a phone shows one below the other
+    head = ["transformed feature", "made of", "gradients of", "adds to the score", "share"]
+    asked = f" Permutation SHAP asks up to {shapley.EVALUATIONS:,} times for a row."
+    asked = asked if found.edge is not None else ""
     return Section(
         title,
-        report.table(["transformed feature", "made of", "gradients of", "adds to the score"], rows),
+        report.table(head, rows),
         f"From {start} to each row, in up to {int(made.steps.max()):,} steps. The parts of a row "
         f"miss its score's difference from the baseline's by at most {float(made.error.max()):.2g} "
         "of the score's scale. What a feature adds goes to the raw features that it is made of, in "
-        f"equal parts. Permutation SHAP asks up to {shapley.EVALUATIONS:,} times for a row.",
+        "equal parts." + asked,
     )

@@ -91,7 +91,7 @@ def attribute(
     again = max(1, evaluations // (order * most))
     together = max(1, min(AT_ONCE, _fit(rows)) // (order * most * again))
     pieces = -(-count // together)
-    waiting, lock = iter(_spread(pieces)), threading.Lock()
+    waiting, lock = iter(evenly(pieces)), threading.Lock()
     begun = False
     failed = threading.Event()
 
@@ -217,7 +217,7 @@ def alike(first: Array, second: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(equal.reshape(len(first), -1).all(axis=1))
 
 
-def _spread(count: int) -> list[int]:
+def evenly(count: int) -> list[int]:
     """Numbers below `count`, each once, of which any first ones lie about evenly."""
     places = np.arange(count) * GOLDEN % 1
     found: list[int] = np.argsort(np.argsort(places, kind="stable"), kind="stable").tolist()

@@ -11,6 +11,7 @@ from edgeline.components.explain import (
     agreement,
     counterfactuals,
     dependence,
+    drawings,
     heat_maps,
     importance,
     shortcuts,
@@ -66,6 +67,41 @@ def test_slices_of_enough_rows_have_importances_of_their_own():
         ("left", 30, "a"),
         ("right", 25, "b"),
     ]
+
+
+def test_importances_of_many_rows_are_resampled_in_pieces(monkeypatch):
+    values = np.random.default_rng(5).normal(size=(300, 3))
+    whole = importance.importances(values, list("abc"), seed=1)
+    monkeypatch.setattr(importance, "AT_ONCE", 7 * 300)
+    for each, wanted in zip(importance.importances(values, list("abc"), 1), whole, strict=True):
+        assert each.to_json() == pytest.approx(wanted.to_json())
+
+
+def test_an_identifier_has_no_slices_however_many_rows_there_are():
+    names = [str(row) for row in range(100_000)]
+    words = {"id": names, "side": ["left"] * 30 + names[30:]}
+    [found] = importance.by_slice(np.ones((len(names), 1)), ["a"], words, seed=0)
+    assert (found.column, found.value, found.rows) == ("side", "left", 30)
+
+
+def test_a_curve_asks_for_no_more_rows_at_once_than_fit(monkeypatch):
+    asked = []
+
+    def model(given):
+        asked.append(sum(array.nbytes for array in given.values()))
+        return given["x"].astype(np.float64) * given["image"].mean(axis=(1, 2, 3))[:, None]
+
+    random = np.random.default_rng(6)
+    rows = {
+        "image": random.uniform(size=(20, 8, 8, 1)),
+        "x": np.arange(20, dtype=np.float32)[:, None],
+    }
+    [whole] = dependence.dependences(model, model, rows, ["x"], 0)
+    monkeypatch.setattr(dependence, "AT_ONCE_BYTES", 7 * 520)
+    asked.clear()
+    [pieces] = dependence.dependences(model, model, rows, ["x"], 0)
+    assert max(asked) <= 7 * 520
+    assert pieces.edge == pytest.approx(whole.edge) and pieces.values == whole.values
 
 
 def test_a_curve_asks_numbers_at_quantiles_and_words_by_how_often_they_are():
@@ -192,6 +228,25 @@ def test_patches_cover_every_pixel_and_the_one_that_counts_is_found():
         assert abs(at[0] - 20.5) < 4 and abs(at[1] - 5.5) < 4
     np.testing.assert_allclose(found.correlations, 1)
     np.testing.assert_array_equal(rows["image"], pictures)
+
+
+def test_a_picture_without_time_for_its_gradients_says_so():
+    ones = np.ones((2, 16, 16))
+    slopes = ones.copy()
+    slopes[1] = np.nan
+    found = heat_maps.HeatMaps(
+        "image", np.array([3, 8]), ones[..., None], ones, ones, slopes, np.ones(2)
+    )
+    body = drawings.maps(found).body
+    assert body.count("no time") == 1 and body.count("<img") == 4 + 3
+
+
+def test_a_picture_that_is_answered_by_no_number_is_refused():
+    side = Side("the edge model", (lambda rows: rows["image"].mean(axis=(1, 2)) / 0.0,))
+    rows = {"image": np.zeros((2, 8, 8, 1))}
+    numbers, targets = np.array([5, 9]), np.zeros(2, np.int64)
+    with np.errstate(invalid="ignore"), pytest.raises(EdgelineError, match=r"Of row 5.*\[nan\]"):
+        heat_maps.heat_maps(side, side, rows, numbers, targets, rows, "image", None)
 
 
 @pytest.mark.parametrize(

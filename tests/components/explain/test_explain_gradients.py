@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -115,6 +118,53 @@ def test_a_network_that_rounds_is_not_complete_and_says_so(tmp_path):
     found = integrate(rounds, rows_of(10, 1), rows_of(30, 2))
     assert found.error.max() > 0.1
     assert found.steps.max() == gradients.MOST_STEPS
+
+
+def test_rows_for_which_there_is_no_time_are_left_out_and_the_others_are_whole(
+    tmp_path, monkeypatch
+):
+    import tensorflow as tf
+
+    def transform(a, b, day):
+        return {"a": a, "b": b, "day": tf.cast(day, tf.float32)}
+
+    specs = {name: ("float32", [1]) for name in ("a", "b", "day")}
+    model = saved(tmp_path / "model", transform, lambda a, b, day: 3 * a - b + day, specs)
+    rows, background = rows_of(20, 1), rows_of(9, 2)
+    whole = integrate(model, rows, background, is_probability=False)
+    assert whole.rows.tolist() == list(range(20)) and whole.asked == 20
+    # 8 of the 32 points of a way fit at once, and the clock ticks each time
+    monkeypatch.setattr(gradients, "AT_ONCE_BYTES", 8 * 3 * 4)
+    monkeypatch.setattr(gradients, "time", SimpleNamespace(monotonic=itertools.count().__next__))
+    found = integrate(model, rows, background, is_probability=False, until=17)
+    assert (len(found.rows), found.asked) == (4, 20)
+    assert np.ptp(found.rows) > 8
+    np.testing.assert_allclose(found.raw, whole.raw[found.rows], atol=1e-5)
+    np.testing.assert_allclose(found.base, whole.base[found.rows])
+    with pytest.raises(gradients.NotDifferentiableError, match="There was no time for them"):
+        integrate(model, rows, background, until=-1)
+
+
+def test_what_is_not_finite_is_said(tmp_path):
+    import tensorflow as tf
+
+    def transform(a, b, day):
+        return {"a": a, "b": b, "day": tf.cast(day, tf.float32)}
+
+    specs = {name: ("float32", [1]) for name in ("a", "b", "day")}
+
+    def root(a, b, day):
+        return tf.sqrt(tf.square(tf.nn.relu(a))) + b + day
+
+    model = saved(tmp_path / "model", transform, root, specs)
+    rows, background = rows_of(20, 1), rows_of(9, 2)
+    with pytest.raises(gradients.NotDifferentiableError, match=r"A row of missing values.* of nan"):
+        integrate(model, rows, background, baseline="missing")
+    with pytest.raises(gradients.NotDifferentiableError, match=r"of 20 rows have gradients that"):
+        integrate(model, rows, background)
+    rows["b"][3] = np.nan
+    with pytest.raises(gradients.NotDifferentiableError, match=r"^1 of 20 rows have a score"):
+        integrate(model, rows, background)
 
 
 def test_a_network_that_computes_with_whole_numbers_alone_is_refused_in_a_sentence(tmp_path):

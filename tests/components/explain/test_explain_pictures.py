@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from panel import cut_in_panel
 
 from edgeline import artifacts
 from edgeline.artifacts.features import Feature, with_shape
@@ -104,7 +105,7 @@ def test_the_heat_lies_where_the_network_looks(spots, tmp_path):
             str(folder / "examples"),
             tmp_path / "explanation",
             tmp_path / "page.html",
-            ExplainPlan(),
+            ExplainPlan(explained_slices=("place",)),
         )
     [heat] = kept[0].maps
     assert len(heat.numbers) == 12
@@ -116,7 +117,25 @@ def test_the_heat_lies_where_the_network_looks(spots, tmp_path):
     assert result.metadata["completeness_error"] <= 1e-3
     page = (tmp_path / "page.html").read_text()
     assert page.count('class="picture"') == 4 * 12
+    assert cut_in_panel({"explain": page}, tmp_path) == {}
     assert "Where in image" in page and "Partial dependence" not in page
     told = json.loads((tmp_path / "explanation" / "explanation.json").read_text())
     assert told["pictures"] == {"image": heat.numbers.tolist()}
     assert told["importance"] == []
+    [few, no_slices] = told["notes"][:2]
+    assert few.startswith("12 of the 40 rows are explained: of a model that takes pictures alone")
+    assert no_slices.startswith("explained_slices (place) tells nothing of this model")
+    assert no_slices in page
+
+
+def test_a_baseline_that_the_transform_leaves_missing_costs_the_gradients_alone(spots, tmp_path):
+    folder, _ = spots
+    result = explain(
+        *(str(folder / each) for each in ("model", "edge", "examples")),
+        tmp_path / "explanation",
+        tmp_path / "page.html",
+        ExplainPlan(explained_rows=3, gradient_baseline="missing"),
+    )
+    told = json.loads((tmp_path / "explanation" / "explanation.json").read_text())
+    assert "has a score of nan" in told["integrated_gradients"]["because"]
+    assert result.metadata["agreement"] > 0.99 and "completeness_error" not in result.metrics

@@ -18,6 +18,7 @@ from edgeline.artifacts import examples, models
 from edgeline.components.explain import agreement, gradients, shapley
 from edgeline.components.explain import sides as both
 from edgeline.components.explain.explain import ExplainPlan, explain
+from edgeline.components.measured import meaning
 from edgeline.errors import EdgelineError
 
 pytestmark = pytest.mark.slow
@@ -73,6 +74,7 @@ def test_cloud_and_int8_edge_explain_trips_nearly_alike(made):
     assert made.metrics["agreement_median"] == pytest.approx(made.told["agreement"], abs=1e-6)
     assert made.metadata["edgeline_schema"] == "explanation/v1"
     assert made.metadata["agrees"] is True
+    assert [name for name in made.metrics if not meaning("explain", name)] == []
     assert made.told["methods"]["median"] > 0.5  # two methods and two models
 
 
@@ -222,6 +224,34 @@ def test_what_cannot_be_explained_is_refused_before_any_work(converted_taxi, tmp
     assert "has no split 'more'" in said
     said = refused(converted_taxi, tmp_path, model_path=str(converted_taxi.folder / "graph"))
     assert "graph" in said
+
+
+def test_gradients_are_those_of_the_rows_that_were_explained(converted_taxi, tmp_path, monkeypatch):
+    attribute = shapley.attribute
+
+    def half(*given):
+        made = attribute(*given)
+        made.done[1::2] = False  # as where the time ended
+        return made
+
+    monkeypatch.setattr(shapley, "attribute", half)
+    # so large a row that 8 are held
+    monkeypatch.setattr("edgeline.components.explain.explain.AT_ONCE_BYTES", 8 * 8 * FEATURES)
+    result = explain(
+        *(str(converted_taxi.folder / each) for each in ("model", "int8", "examples")),
+        tmp_path / "explanation",
+        tmp_path / "page.html",
+        ExplainPlan(explained_slices=("payment_type",), gradient_baseline="missing"),
+    )
+    edge, slopes = (
+        pq.read_table(tmp_path / "explanation" / f"{name}.parquet")
+        for name in ("edge", "gradients")
+    )
+    assert slopes["row"].to_pylist() == edge["row"].to_pylist() and len(edge) == 4
+    [held, no_slices] = result.metadata["notes"][:2]
+    assert re.match(r"8 of the [\d,]+ rows are explained, whatever explained_rows says", held)
+    assert no_slices.startswith("Of explained_slices, 'payment_type' has no slice here")
+    assert any("time for 4 of 8 rows" in each for each in result.metadata["warnings"])
 
 
 def test_one_row_and_little_time_give_a_whole_page(converted_taxi, tmp_path):
