@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edgeline.artifacts.features import missing
 from edgeline.components.explain.dependence import in_words
 from edgeline.components.explain.shapley import alike
-from edgeline.components.explain.sides import Sides
+from edgeline.components.explain.sides import ExplainedSides
 from edgeline.formats.dtypes import Array
 
 NEIGHBOURS = 3  # whose values are tried
@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Change:
+class FeatureChange:
     """A feature that gets another value."""
 
     feature: str
@@ -61,7 +61,7 @@ class Counterfactual:
     after: str
     score: float
     score_after: float
-    changes: tuple[Change, ...]
+    changes: tuple[FeatureChange, ...]
     differing: int
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Counterfactual:
 
 
 def counterfactuals(
-    sides: Sides, rows: Arrays, numbers: Sequence[int], recorded: Arrays
+    sides: ExplainedSides, rows: Arrays, numbers: Sequence[int], recorded: Arrays
 ) -> list[Counterfactual]:
     """Of each row for which a recorded one is decided otherwise.
 
@@ -106,7 +106,9 @@ def counterfactuals(
                 sides.class_name(decision),
                 float(scores[at, target]),
                 float(score[target]),
-                tuple(Change(name, _words(row[name]), _words(other[name])) for name in names),
+                tuple(
+                    FeatureChange(name, _words(row[name]), _words(other[name])) for name in names
+                ),
                 differing,
             )
         )
@@ -144,7 +146,7 @@ def _apart(own: Array, others: Array, recorded: Array) -> Floats:
 
 
 def _sparsest(
-    sides: Sides, row: Arrays, own: int, other: Arrays
+    sides: ExplainedSides, row: Arrays, own: int, other: Arrays
 ) -> tuple[list[str], int, Floats, int]:
     """The features that change the decision with the neighbour's values, as few as are found;
     how many differ; the scores and the decision then."""

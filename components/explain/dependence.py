@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.features import missing
-from edgeline.components.explain.shapley import Answers
+from edgeline.components.explain.shapley import ModelAnswers
 from edgeline.formats.dtypes import Array
 
 MOST_FEATURES = 12
@@ -50,7 +50,7 @@ class Dependence:
 
 
 def dependences(
-    cloud: Answers, edge: Answers, rows: Arrays, names: Sequence[str], target: int
+    cloud: ModelAnswers, edge: ModelAnswers, rows: Arrays, names: Sequence[str], target: int
 ) -> list[Dependence]:
     """Of features that have one value in a row and several in the rows.
 
@@ -83,7 +83,7 @@ def dependences(
     return found
 
 
-def _means(side: Answers, rows: Arrays, name: str, points: Array, target: int) -> Floats:
+def _means(side: ModelAnswers, rows: Arrays, name: str, points: Array, target: int) -> Floats:
     """The mean score of rows if all had each point's value, float64 [points]; at most
     `AT_ONCE_BYTES` of rows, which pictures beside the feature make large, are asked at once."""
     count = len(rows[name])

@@ -34,9 +34,9 @@ from edgeline.components.explain import (
     shortcuts,
 )
 from edgeline.components.explain import sides as both
-from edgeline.components.explain.findings import Explained, Findings
+from edgeline.components.explain.findings import Explained, ExplanationFindings
 from edgeline.components.explain.gradients import Integrated
-from edgeline.components.explain.sides import Sides
+from edgeline.components.explain.sides import ExplainedSides
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import isolated
@@ -99,7 +99,7 @@ class ExplainPlan:
 
 
 @dataclass(frozen=True)
-class Result:
+class Explanation:
     """Whether cloud and edge agree as is asked, the artifact's metadata, and metrics."""
 
     agrees: bool
@@ -118,7 +118,7 @@ def explain(
     background_split: str = "train",
     decision_threshold: float = 0.0,
     compiled_model_path: str = "",
-) -> Result:
+) -> Explanation:
     """Explain rows of a split by both models, and write an `explanation/v1` folder and a page.
 
     Args:
@@ -155,7 +155,7 @@ def explain(
     label = _label(sides, given)
     given = {name: given[name] for name in sides.features}
     targets = sides.targets(sides.cloud(given))
-    found = Findings(
+    found = ExplanationFindings(
         sides,
         split,
         numbers,
@@ -181,11 +181,11 @@ def explain(
         draft.metadata["examples_digest"] = rows.digest
         metadata = dict(draft.metadata)
     report.write(explanation_report_path, found)
-    return Result(found.agrees, {"edgeline_schema": SCHEMA, **metadata}, found.metrics())
+    return Explanation(found.agrees, {"edgeline_schema": SCHEMA, **metadata}, found.metrics())
 
 
 def _tabular(
-    found: Findings,
+    found: ExplanationFindings,
     plan: ExplainPlan,
     given: Arrays,
     targets: npt.NDArray[np.int64],
@@ -193,11 +193,13 @@ def _tabular(
     background: Arrays,
     label: Array | None,
     begun: float,
-) -> Findings:
+) -> ExplanationFindings:
     """What is told of rows by their raw features."""
     sides, names = found.sides, list(given)
 
-    def attributed(side: both.Side, chosen: npt.NDArray[np.int64], share: float) -> Explained:
+    def attributed(
+        side: both.ExplainedSide, chosen: npt.NDArray[np.int64], share: float
+    ) -> Explained:
         made = shapley.attribute(
             side.models,
             {name: array[chosen] for name, array in given.items()},
@@ -274,7 +276,9 @@ def _tabular(
     )
 
 
-def _by_slice(found: Findings, plan: ExplainPlan, words: Mapping[str, list[str]]) -> Findings:
+def _by_slice(
+    found: ExplanationFindings, plan: ExplainPlan, words: Mapping[str, list[str]]
+) -> ExplanationFindings:
     if not words or found.edge is None:
         return found
     slices = importance.by_slice(found.edge.values, found.names, words, plan.seed)
@@ -290,14 +294,14 @@ def _by_slice(found: Findings, plan: ExplainPlan, words: Mapping[str, list[str]]
 
 
 def _pictures(
-    found: Findings,
+    found: ExplanationFindings,
     plan: ExplainPlan,
     given: Arrays,
     targets: npt.NDArray[np.int64],
     background: Arrays,
     pictures: Sequence[str],
     begun: float,
-) -> Findings:
+) -> ExplanationFindings:
     """What is told of rows by their pictures, of which a few rows are looked at."""
     if not pictures:
         return found
@@ -343,7 +347,7 @@ def _of_all(made: Integrated | None, picture: str) -> Array | None:
 
 
 def _integrated(
-    found: Findings,
+    found: ExplanationFindings,
     plan: ExplainPlan,
     given: Arrays,
     targets: npt.NDArray[np.int64],
@@ -416,7 +420,7 @@ def _limits(rows: int, wanted: int, alone: bool, slices: Sequence[str]) -> list[
     return told
 
 
-def _label(sides: Sides, given: Arrays) -> Array | None:
+def _label(sides: ExplainedSides, given: Arrays) -> Array | None:
     if not sides.original.labelled:
         return None
     return np.asarray(sides.original.evaluate(given)[models.LABEL]).reshape(-1)
@@ -451,7 +455,7 @@ def _words(
     return found
 
 
-def _write(folder: Path, found: Findings) -> None:
+def _write(folder: Path, found: ExplanationFindings) -> None:
     artifacts.write_json(folder / "explanation.json", found.to_json())
     parts: dict[str, Explained | None] = {"edge": found.edge, "cloud": found.cloud}
     if found.edge is not None and found.integrated is not None:

@@ -17,7 +17,7 @@ from edgeline.components.explain.gradients import Integrated
 from edgeline.components.explain.heat_maps import HeatMaps
 from edgeline.components.explain.importance import FeatureImportance, SliceImportance
 from edgeline.components.explain.shortcuts import Shortcut, Skill
-from edgeline.components.explain.sides import Sides
+from edgeline.components.explain.sides import ExplainedSides
 from edgeline.formats.dtypes import Array
 
 Floats = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class Explained:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ExplanationFindings:
     """What was found.
 
     Attributes:
@@ -59,7 +59,7 @@ class Findings:
         limits: what was asked for and cannot be, in sentences.
     """
 
-    sides: Sides
+    sides: ExplainedSides
     split: str
     numbers: npt.NDArray[np.int64]
     least: float

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.components.explain.agreement import spearman
-from edgeline.components.explain.sides import Side
+from edgeline.components.explain.sides import ExplainedSide
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
@@ -50,8 +50,8 @@ class HeatMaps:
 
 
 def heat_maps(
-    cloud: Side,
-    edge: Side,
+    cloud: ExplainedSide,
+    edge: ExplainedSide,
     rows: Arrays,
     numbers: npt.NDArray[np.int64],
     targets: npt.NDArray[np.int64],
@@ -96,7 +96,7 @@ def patches_of(height: int, width: int) -> list[tuple[slice, slice]]:
 
 
 def occlusion(
-    side: Side,
+    side: ExplainedSide,
     rows: Arrays,
     numbers: npt.NDArray[np.int64],
     targets: npt.NDArray[np.int64],
@@ -122,7 +122,7 @@ def occlusion(
     return found
 
 
-def _finite(side: Side, rows: Arrays, numbers: npt.NDArray[np.int64]) -> Floats:
+def _finite(side: ExplainedSide, rows: Arrays, numbers: npt.NDArray[np.int64]) -> Floats:
     """Scores [rows, outputs], as the ranks of what is not finite would mean nothing."""
     found = side(rows)
     wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))

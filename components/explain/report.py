@@ -11,7 +11,7 @@ from markupsafe import Markup
 from edgeline.components.explain import drawings, gradients, shapley
 from edgeline.components.explain.agreement import QUANTILES, Agreement
 from edgeline.components.explain.counterfactuals import Counterfactual
-from edgeline.components.explain.findings import Findings
+from edgeline.components.explain.findings import ExplanationFindings
 from edgeline.reports import intervals, report
 from edgeline.reports.report import Fact, Section, number
 
@@ -20,7 +20,7 @@ ROWS = 8  # that are shown with what they rest on
 PARTS = 4  # of a row
 
 
-def write(path: str | Path, found: Findings) -> None:
+def write(path: str | Path, found: ExplanationFindings) -> None:
     """Write the page of an explanation."""
     facts = [Fact(f"rows of split {found.split}", number(found.explained))]
     if found.agreement is not None:
@@ -60,7 +60,7 @@ def _sentences(sentences: Sequence[str]) -> Markup:
     return Markup("").join(report.text(each) for each in sentences)
 
 
-def _importance(found: Findings) -> Section:
+def _importance(found: ExplanationFindings) -> Section:
     shown = found.importances[:MOST_FEATURES]
     axis = intervals.axis([0.0, *(each.upper for each in shown)])
     clouds = _shares(found.cloud.values if found.cloud else None, found)
@@ -87,7 +87,7 @@ def _importance(found: Findings) -> Section:
     )
 
 
-def _shares(values: object, found: Findings) -> dict[str, str]:
+def _shares(values: object, found: ExplanationFindings) -> dict[str, str]:
     if not isinstance(values, np.ndarray):
         return {}
     sizes = np.abs(values).mean(axis=0)
@@ -95,7 +95,7 @@ def _shares(values: object, found: Findings) -> dict[str, str]:
     return {name: f"{size / whole:.1%}" for name, size in zip(found.names, sizes, strict=True)}
 
 
-def _agreement(found: Findings, agreed: Agreement) -> Section:
+def _agreement(found: ExplanationFindings, agreed: Agreement) -> Section:
     head = ["compared", "rows", *(_quantile(each) for each in QUANTILES)]
     rows = [
         [each.between, number(each.rows), *(f"{value:.3f}" for value in each.quantiles)]
@@ -120,7 +120,7 @@ def _quantile(share: float) -> str:
     return names.get(share, f"{share:.0%}")
 
 
-def _slices(found: Findings) -> Section:
+def _slices(found: ExplanationFindings) -> Section:
     rows = [
         [
             f"{each.column} = {each.value}",
@@ -140,7 +140,7 @@ def _slices(found: Findings) -> Section:
     )
 
 
-def _skill(found: Findings) -> Section:
+def _skill(found: ExplanationFindings) -> Section:
     skill = found.skill
     assert skill is not None
     rows = [
@@ -161,7 +161,7 @@ def _skill(found: Findings) -> Section:
     )
 
 
-def _dependence(found: Findings) -> Section:
+def _dependence(found: ExplanationFindings) -> Section:
     of = f"the score of {found.dependence_of}" if found.dependence_of else "the prediction"
     return Section(
         "Partial dependence",
@@ -172,7 +172,7 @@ def _dependence(found: Findings) -> Section:
     )
 
 
-def _rows(found: Findings) -> Section:
+def _rows(found: ExplanationFindings) -> Section:
     edge = found.edge
     assert edge is not None
     shown = np.unique(np.linspace(0, len(edge.rows) - 1, min(ROWS, len(edge.rows))).astype(int))
@@ -199,7 +199,7 @@ def _rows(found: Findings) -> Section:
     )
 
 
-def _counterfactuals(found: Findings) -> Section:
+def _counterfactuals(found: ExplanationFindings) -> Section:
     title = "What would change the decision"
     if found.sides.task == "regression":
         return Section(title, report.text("A regression decides nothing."))
@@ -231,7 +231,7 @@ def _counterfactual(each: Counterfactual) -> list[object]:
     ]
 
 
-def _gradients(found: Findings) -> Section:
+def _gradients(found: ExplanationFindings) -> Section:
     title = "Integrated gradients"
     made = found.integrated
     if made is None:

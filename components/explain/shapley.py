@@ -34,7 +34,7 @@ GOLDEN = (5**0.5 - 1) / 2
 
 Arrays = Mapping[str, Array]
 Floats = npt.NDArray[np.float64]
-Answers = Callable[[Arrays], Floats]  # raw features [rows, ...] to scores [rows, outputs]
+ModelAnswers = Callable[[Arrays], Floats]  # raw features [rows, ...] to scores [rows, outputs]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Attributions:
 
 
 def attribute(
-    models: Sequence[Answers],
+    models: Sequence[ModelAnswers],
     rows: Arrays,
     numbers: npt.NDArray[np.int64],
     targets: npt.NDArray[np.int64],
@@ -95,7 +95,7 @@ def attribute(
     begun = False
     failed = threading.Event()
 
-    def work(answers: Answers) -> None:
+    def work(answers: ModelAnswers) -> None:
         nonlocal begun
         while not failed.is_set():
             with lock:
@@ -170,7 +170,7 @@ class _Pairs:
         return cls(row, other, order, np.take_along_axis(differs, order, axis=1), pool)
 
     def explained(
-        self, answers: Answers, rows: Arrays, targets: npt.NDArray[np.int64], known: Floats
+        self, answers: ModelAnswers, rows: Arrays, targets: npt.NDArray[np.int64], known: Floats
     ) -> tuple[Floats, Floats, Floats]:
         """Values [rows, features], base and score [rows]; `known` are the background's scores."""
         own = np.take_along_axis(_scores(answers, rows), targets[:, None], axis=1)[:, 0]
@@ -230,7 +230,7 @@ def _fit(rows: Arrays) -> int:
     return max(1, AT_ONCE_BYTES // max(one, 1))
 
 
-def _scores(answers: Answers, rows: Arrays) -> Floats:
+def _scores(answers: ModelAnswers, rows: Arrays) -> Floats:
     found = answers(rows)
     if not np.isfinite(found).all():
         wrong = found[~np.isfinite(found).all(axis=1)][0].tolist()

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.components.explain.importance import FeatureImportance
-from edgeline.components.explain.shapley import Answers
+from edgeline.components.explain.shapley import ModelAnswers
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import metrics
 from edgeline.runtimes.metric_names import ACCURACY, AUC, MSE
@@ -74,7 +74,7 @@ class Shortcut:
 
 
 def skill(
-    answers: Answers,
+    answers: ModelAnswers,
     rows: Arrays,
     label: Array,
     task: str,

@@ -21,7 +21,7 @@ from edgeline.artifacts.bundle import BINARY
 from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.artifacts.features import MISSING, NUMPY_DTYPES
 from edgeline.components.compile import target as targets
-from edgeline.components.explain.shapley import Answers
+from edgeline.components.explain.shapley import ModelAnswers
 from edgeline.components.verify import runtimes
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Side:
+class ExplainedSide:
     """A model that is explained.
 
     Attributes:
@@ -48,14 +48,14 @@ class Side:
     """
 
     words: str
-    models: tuple[Answers, ...]
+    models: tuple[ModelAnswers, ...]
 
     def __call__(self, rows: Arrays) -> Floats:
         return self.models[0](rows)
 
 
 @dataclass(frozen=True)
-class Sides:
+class ExplainedSides:
     """Both models, of one task.
 
     Attributes:
@@ -65,8 +65,8 @@ class Sides:
     """
 
     original: Original
-    cloud: Side
-    edge: Side
+    cloud: ExplainedSide
+    edge: ExplainedSide
     task: str
     labels: tuple[str, ...]
     features: tuple[str, ...]
@@ -104,7 +104,7 @@ def load(
     edge_model_path: str,
     compiled_model_path: str = "",
     threshold: float = 0.0,
-) -> Sides:
+) -> ExplainedSides:
     """Both models.
 
     Args:
@@ -126,10 +126,10 @@ def load(
     original = originals.load(model_path or edge_model_path, edge)
     facts = original.artifact.metadata
     names = tuple(feature.name for feature in models.raw_features(original.artifact))
-    return Sides(
+    return ExplainedSides(
         original,
-        Side(original.words, (_cloud(original),)),
-        Side(words, tuple(_edge(each, original) for each in loaded)),
+        ExplainedSide(original.words, (_cloud(original),)),
+        ExplainedSide(words, tuple(_edge(each, original) for each in loaded)),
         facts["task"],
         tuple(facts.get("labels") or ()),
         names,
@@ -159,7 +159,7 @@ def _subject(edge: Artifact, compiled: Artifact | None) -> tuple[Any, str]:
     return compiled.path, f"the {compiled.metadata['quantisation']} model for {name}"
 
 
-def _cloud(original: Original) -> Answers:
+def _cloud(original: Original) -> ModelAnswers:
     names = [feature.name for feature in models.raw_features(original.artifact)]
     if original.imported:
         label = [feature for feature in original.takes if feature.name not in names]
@@ -177,7 +177,7 @@ def _cloud(original: Original) -> Answers:
     return lambda rows: _scores(call(rows))
 
 
-def _edge(loaded: EdgeModel, original: Original) -> Answers:
+def _edge(loaded: EdgeModel, original: Original) -> ModelAnswers:
     inputs, outputs = loaded.signature.inputs, loaded.signature.outputs
     way = "scale them in preprocessing_fn"
 

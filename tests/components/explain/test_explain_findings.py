@@ -18,7 +18,7 @@ from edgeline.components.explain import (
 )
 from edgeline.components.explain.explain import ExplainPlan
 from edgeline.components.explain.importance import FeatureImportance
-from edgeline.components.explain.sides import Side, Sides
+from edgeline.components.explain.sides import ExplainedSide, ExplainedSides
 from edgeline.errors import EdgelineError
 
 BINARY = "binary_classification"
@@ -164,8 +164,8 @@ class NoOriginal:
 
 
 def sides(model, task=BINARY, labels=()):
-    side = Side("it", (model,))
-    return Sides(NoOriginal(), side, side, task, labels, ("a", "b", "c"), 0.5)
+    side = ExplainedSide("it", (model,))
+    return ExplainedSides(NoOriginal(), side, side, task, labels, ("a", "b", "c"), 0.5)
 
 
 def test_a_decision_changes_with_as_few_of_a_neighbour_s_values_as_were_found():
@@ -219,7 +219,7 @@ def test_patches_cover_every_pixel_and_the_one_that_counts_is_found():
 
     pictures = np.random.default_rng(0).uniform(size=(3, 28, 28, 1)).astype(np.float32)
     pictures[:, 20:22, 5:7] = 1.0
-    rows, side = {"image": pictures}, Side("it", (model,))
+    rows, side = {"image": pictures}, ExplainedSide("it", (model,))
     background = {"image": np.zeros((4, 28, 28, 1), np.float32)}
     numbers = targets = np.zeros(3, np.int64)
     found = heat_maps.heat_maps(side, side, rows, numbers, targets, background, "image", None)
@@ -242,7 +242,7 @@ def test_a_picture_without_time_for_its_gradients_says_so():
 
 
 def test_a_picture_that_is_answered_by_no_number_is_refused():
-    side = Side("the edge model", (lambda rows: rows["image"].mean(axis=(1, 2)) / 0.0,))
+    side = ExplainedSide("the edge model", (lambda rows: rows["image"].mean(axis=(1, 2)) / 0.0,))
     rows = {"image": np.zeros((2, 8, 8, 1))}
     numbers, targets = np.array([5, 9]), np.zeros(2, np.int64)
     with np.errstate(invalid="ignore"), pytest.raises(EdgelineError, match=r"Of row 5.*\[nan\]"):
