@@ -58,7 +58,9 @@ def asking(models: FollowedModels, threads: int = 4) -> Iterator[tuple[list[floa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("updates", [3, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "updates", [3, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
+)
 def test_updates_come_between_two_calls_and_none_fails(followed, publisher, updates):
     weights = range(2, updates + 2)
     with asking(followed) as (answered, failed):
