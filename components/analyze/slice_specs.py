@@ -8,7 +8,6 @@ from typing import Any
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from edgeline.artifacts.outcomes import is_value
-from edgeline.components.analyze.slices import SliceKey
 
 
 class ExactSpec(slicer_lib.SingleSliceSpec):  # type: ignore[misc]
@@ -22,8 +21,8 @@ class ExactSpec(slicer_lib.SingleSliceSpec):  # type: ignore[misc]
         super().__init__(columns=[*proto.feature_keys, *proto.feature_values])
         self._wanted = dict(proto.feature_values)
 
-    def generate_slices(self, accessor: Any) -> Iterator[SliceKey]:
-        """The keys of a row, each with the values that the row has."""
+    def generate_slices(self, accessor: Any) -> Iterator[tuple[tuple[str, Any], ...]]:
+        """The keys of a row (see `slices`), each with the values that the row has."""
         for key in super().generate_slices(accessor):
             values = dict(key)
             if all(is_value(values[name], wanted) for name, wanted in self._wanted.items()):

@@ -247,7 +247,9 @@ class Tracker:
                 version.name, source, run_id=run, tags=dict(version.tags)
             ).version
         named = self._client.get_registered_model(version.name).aliases.get(version.alias)
-        holds = next((each.tags for each in there if str(each.version) == str(named)), {})
+        holds: Mapping[str, str] = next(
+            (each.tags for each in there if str(each.version) == str(named)), {}
+        )
         if not _is_later(holds, version.tags):
             self._client.set_registered_model_alias(version.name, version.alias, number)
 
