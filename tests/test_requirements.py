@@ -129,6 +129,42 @@ def test_each_requirement_is_one_line_with_how_much_it_is_met_or_not() -> None:
     assert outcomes.of(kept) == found
 
 
+def test_a_slice_whose_value_is_undefined_does_not_meet_what_each_slice_has_to() -> None:
+    wanted = parse({"metrics": [{"metric": "auc", "at_least": 0.6, "by": ["hour"]}]})
+    slices = [rows({"auc": 0.9}), rows({"auc": 0.7}, hour=3), rows({"auc": None}, hour=6)]
+    [found] = outcomes.of_metrics(wanted.metrics, slices)
+    assert found.fails
+    assert "is not known (it is undefined in 1 of 2 slices, as at hour: 6: " in found.sentence
+    [found] = outcomes.of_metrics(wanted.metrics, slices[:2])
+    assert found.state == MET
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "alike"),
+    [
+        (0.10000000149011612, 0.1, True),  # a float32, as analyze has it
+        ("0.1", 0.1, True),  # as verify has it
+        (0.10000000149011612, "0.1", True),
+        (0.11, 0.1, False),
+        (3, 3.0, True),
+        (3, "3", True),
+        ("3", 3, True),
+        ("01234", "01234", True),
+        ("01234", 1234, False),
+        ("01234", "1234", False),
+        (16777216, 16777217, False),  # one float32
+        ("(missing)", 0, False),
+        (1e300, 1e300, True),
+        ("Cash", "Cash", True),
+        (5, "Cash", False),
+    ],
+)
+def test_a_slice_is_found_by_the_value_that_was_written(
+    found: Any, wanted: Any, alike: bool
+) -> None:
+    assert outcomes.is_value(found, wanted) is alike
+
+
 def test_what_is_not_measured_keeps_nothing_back_and_what_is_only_told_neither() -> None:
     energy = RequirementOutcome(
         "hub: energy", 2.0, False, None, " mJ", "nothing measures it", needed=False
@@ -174,6 +210,11 @@ def test_settings_say_where_the_baseline_and_the_versions_of_the_trend_are() -> 
             "tabular",
             {"devices": {"litert": {"mapped_share": 0.5}}},
             "asks for a mapped_share, but a model for litert is not compiled",
+        ),
+        (
+            "tabular",
+            {"devices": {"litert": {"energy_mj": 5, "size_kb": 9}}},
+            "asks for an energy_mj, which nothing measures of a model for litert",
         ),
         (
             "tabular",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -150,7 +151,7 @@ def _brought(files: str, work: Path) -> str:
 
 
 @contextlib.contextmanager
-def _served(scratch: Path) -> Iterator[tuple[subprocess.Popen[str], Mapping[str, int]]]:
+def _served(scratch: Path) -> Iterator[tuple[subprocess.Popen[bytes], Mapping[str, int]]]:
     """A server of the models in a folder, on free ports of this machine alone."""
     log = scratch / "server.log"
     options = ["--host", "127.0.0.1", "--port", "0", "--grpc-port", "0"]
@@ -160,13 +161,12 @@ def _served(scratch: Path) -> Iterator[tuple[subprocess.Popen[str], Mapping[str,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stream,
-            text=True,
         )
         try:
-            assert server.stdout
-            line = server.stdout.readline()  # it says READY, or ends
+            line = _first_line(server, log)  # it says READY, or ends
             if not line.startswith("READY"):
-                server.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.wait(timeout=30)  # and has said why
                 raise EdgelineError(
                     f"The server does not serve the model ({_last(log)}): see the log of the task."
                 )
@@ -190,6 +190,28 @@ def _served(scratch: Path) -> Iterator[tuple[subprocess.Popen[str], Mapping[str,
                     server.wait()
             assert server.stdout
             server.stdout.close()
+
+
+def _first_line(server: subprocess.Popen[bytes], log: Path) -> str:
+    """What a server says first; "" where it has ended.
+
+    Raises:
+        EdgelineError: it has said nothing for `STARTING` seconds.
+    """
+    assert server.stdout
+    said, end = b"", time.monotonic() + STARTING
+    while b"\n" not in said:
+        ready, _, _ = select.select([server.stdout], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise EdgelineError(
+                f"The server of the model was not ready within {STARTING:g} s ({_last(log)}): see "
+                "the log of the task."
+            )
+        piece = os.read(server.stdout.fileno(), 4096)
+        if not piece:
+            break
+        said += piece
+    return said.decode("utf-8", "replace").partition("\n")[0]
 
 
 def _answers(port: int) -> bool:

@@ -42,7 +42,9 @@ def _is_of(key: Any, spec: Any) -> bool:
     values = dict(key)
     columns = {*spec.feature_keys, *spec.feature_values}
     fixed = spec.feature_values.items()
-    return values.keys() == columns and all(str(values[name]) == value for name, value in fixed)
+    return values.keys() == columns and all(
+        outcomes.is_value(values[name], value) for name, value in fixed
+    )
 
 
 def metrics(

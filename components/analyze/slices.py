@@ -92,10 +92,12 @@ def rows_of_slices(
     """
     from tensorflow_model_analysis.slicer import slicer_lib
 
+    from edgeline.components.analyze.slice_specs import ExactSpec
+
     seen: set[SliceKey] = set()
     for proto in specs:
         columns = sorted({*proto.feature_keys, *proto.feature_values})
-        spec = slicer_lib.SingleSliceSpec(spec=proto)
+        spec = ExactSpec(proto)
         if not columns:
             if rows and () not in seen:
                 seen.add(())

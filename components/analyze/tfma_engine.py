@@ -137,6 +137,8 @@ def _build(
     from tensorflow_model_analysis.extractors import slice_key_extractor
     from tensorflow_model_analysis.writers import metrics_plots_and_validations_writer as writer
 
+    from edgeline.components.analyze.slice_specs import ExactSpec
+
     exchange = workers.exchange
     firsts = itertools.accumulate((each.rows for each in workers.slices), initial=0)
     tasks = [
@@ -156,7 +158,7 @@ def _build(
         extracts
         | "Slice"
         >> slice_key_extractor.SliceKeyExtractor(
-            eval_config=eval_config, materialize=False
+            slice_spec=[ExactSpec(each) for each in eval_config.slicing_specs], materialize=False
         ).ptransform
         | "Evaluate" >> evaluator.ptransform
     )

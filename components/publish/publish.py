@@ -147,7 +147,8 @@ def _refuse_stale(bundle: Bundle, destination: str) -> None:
     """Refuse a model that was compared with what is not the latest version any more.
 
     Another run may have published meanwhile, or the evaluation may come from a cache. Content that
-    is the latest itself is not published again, so it is let through.
+    is the latest itself is not published again, so it is let through; and so is another form of the
+    model whose latest version is of the same evaluation, such as `NAME-float` beside `NAME`.
 
     Raises:
         EdgelineError: names both versions.
@@ -155,18 +156,21 @@ def _refuse_stale(bundle: Bundle, destination: str) -> None:
     compared: Any = bundle.evaluation.get("published_baseline")
     if not isinstance(compared, Mapping) or compared.get("asked") not in ("latest", "approved"):
         return
-    if compared["name"] != bundle.name or compared["of"] != destination.rstrip("/"):
-        return  # published elsewhere, or as another target's
-    there = published_versions(destination, bundle.name)
+    if compared["of"] != destination.rstrip("/"):
+        return  # published elsewhere
+    name = compared["name"]
+    there = published_versions(destination, name)
     latest = next(there.manifests(), None)
     if latest is None or latest.version == compared["version"]:
         return
     if content_digest(latest) in (compared.get("digest"), content_digest(bundle)):
         return
-    version = f"{bundle.name} {compared['version']}" if compared["version"] else "no version"
+    if bundle.name != name and latest.evaluation == bundle.evaluation:
+        return
+    version = f"{name} {compared['version']}" if compared["version"] else "no version"
     raise EdgelineError(
         f"The model is not published because it was compared with {version}, and "
-        f"{bundle.name} {latest.version} was published since: evaluate it again, with another "
+        f"{name} {latest.version} was published since: evaluate it again, with another "
         "cache_name where the evaluation came from a cache."
     )
 

@@ -17,7 +17,13 @@ MOST_SLICES = 5000
 
 
 def values(column: pa.Array) -> list[str]:
-    """The value of each row of a column, for people."""
+    """The value of each row of a column, for people: a float32 by the digits that tell it apart."""
+    if pa.types.is_float32(column.type):
+        found = column.to_numpy(zero_copy_only=False)
+        missing = column.is_null().to_pylist()
+        return [
+            MISSING if absent else str(value) for value, absent in zip(found, missing, strict=True)
+        ]
     return [
         MISSING
         if value is None

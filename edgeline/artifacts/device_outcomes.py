@@ -51,8 +51,7 @@ def of_compiled(
         if ARENA in facts:
             found += of_memory(name, device, facts[ARENA], "arena")
         found += of_size(name, device, metadata["size"])
-        if ENERGY in facts:
-            found += of_energy(name, device, facts[ENERGY])
+        found += of_energy(name, device, facts.get(ENERGY))
         found += of_mapped(name, device, metadata["share"])
     return found
 

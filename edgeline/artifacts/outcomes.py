@@ -7,6 +7,8 @@ publish, the model card, the page of a run and the terminal have them.
 from __future__ import annotations
 
 import math
+import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +17,7 @@ from edgeline.artifacts.requirements import NAME, MetricRequirement
 from edgeline.formats.told_apart import told_apart
 
 MET, FAILED, TOLD, NOT_MEASURED = "met", "not met", "told", "not measured"
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[+-]?[0-9]+)?")  # without leading zeros
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,18 @@ def _of_metric(
     if not known:
         return replace(blank, note="it is undefined there: the rows may have one class only")
     value, worst = (min if wanted.least else max)(known, key=lambda pair: pair[0])
-    return replace(blank, value=value, note=_about(wanted, worst, len(kept), len(known)))
+    found = replace(blank, value=value, note=_about(wanted, worst, len(kept), len(known)))
+    if len(known) < len(kept) and found.held:
+        first = next(each["name"] for value, each in values if value is None)
+        return replace(blank, note=_undefined(first, len(kept) - len(known), len(kept)))
+    return found
+
+
+def _undefined(first: str, count: int, slices: int) -> str:
+    return (
+        f"it is undefined in {count} of {slices} slices, as at {first}: the rows there may have "
+        "one class only; min_rows leaves small slices out"
+    )
 
 
 def _about(wanted: MetricRequirement, worst: Mapping[str, Any], kept: int, known: int) -> str:
@@ -171,11 +185,37 @@ def _value(one: Mapping[str, Any], metric: str) -> float | None:
 
 
 def _is_at(slice_: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    return all(_same(slice_.get(name), value) for name, value in where.items())
+    return all(is_value(slice_.get(name, ""), value) for name, value in where.items())
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    """Whether a slice's value is the one that a person wrote: 3, 3.0 and "3" are alike."""
-    if isinstance(found, (int, float)) and isinstance(wanted, (int, float)):
-        return float(found) == float(wanted)
-    return str(found) == str(wanted)
+def is_value(found: Any, wanted: Any) -> bool:
+    """Whether a slice's value is the one that a person wrote.
+
+    Numbers are alike by value: 3, 3.0 and "3", and 0.1 in single and in double precision. A text is
+    alike as it is: "01234" is not 1234.
+    """
+    if isinstance(found, str) and (isinstance(wanted, str) or not _NUMBER.fullmatch(found)):
+        return found == str(wanted)
+    try:
+        one, other = _number(found), _number(wanted)
+    except ValueError:
+        return False
+    return one == other or (isinstance(one, float) and one == _single(other))
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, (int, float)):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        return float(value)
+
+
+def _single(value: float) -> float:
+    """A number as float32 has it."""
+    try:
+        found: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return value
+    return found

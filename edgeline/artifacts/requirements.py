@@ -231,6 +231,11 @@ def check_devices(
                 f"{NAME}: device {name} asks for a mapped_share, but a model for {target} is not "
                 "compiled for an accelerator: leave it out, or give another target."
             )
+        if device.energy_mj is not None:
+            raise EdgelineError(
+                f"{NAME}: device {name} asks for an energy_mj, which nothing measures of a "
+                f"model for {target}: leave it out, or give a target whose compiler tells it."
+            )
         if known and device.quantisation not in ("", known):
             raise EdgelineError(
                 f"{NAME}: device {name} is about models of quantisation {device.quantisation}, but "

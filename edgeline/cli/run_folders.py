@@ -119,7 +119,14 @@ def prune(told: Told, names: tuple[str, ...], limit: float, dry_run: bool, root:
     from edgeline.local import pruning
     from edgeline.reports.report import size
 
-    wanted = [named(root, name).name for name in names]
+    found = [named(root, name) for name in names]
+    for run in found:
+        if run.folder.parent != Path(root).resolve():
+            raise UsageError(
+                f"Run {run.folder} is not one of {root}, and nothing is removed: name its folder "
+                f"with --root {run.folder.parent}."
+            )
+    wanted = [run.name for run in found]
     planned = pruning.plan(Path(root), int(limit * GB), wanted)
     if refused := [name for name in wanted if name in planned.stays]:
         raise EdgelineError(

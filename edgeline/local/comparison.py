@@ -16,7 +16,7 @@ from typing import Any
 from edgeline.components.analyze import fairness
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import typed
-from edgeline.local.parameters import flat
+from edgeline.local.parameters import differences, flat
 from edgeline.local.runs import KeptRun
 from edgeline.local.summary import metrics
 from edgeline.local.surroundings import TOOLS
@@ -115,7 +115,7 @@ class RunComparison:
 
     Attributes:
         runs: their names; `states`, `started` and `seconds` are by run, too.
-        parameters: that differ; `same` is how many do not.
+        parameters: that differ, of objects each leaf; `same` is how many do not.
         surroundings: what else differs: the pipeline, code, packages, the machine.
         metrics: of all rows, those of a task together.
         slices: whose numbers differ, those beyond their intervals first, then by how far.
@@ -257,7 +257,12 @@ def _parameters(runs: Sequence[KeptRun]) -> tuple[tuple[DifferentValue, ...], in
     values = [flat(run.record["parameters"]) for run in runs]
     names = list(dict.fromkeys(name for each in values for name in each))
     different = _different(names, values)
-    return different, len(names) - len(different)
+    by_leaf = [
+        DifferentValue(path, own)
+        for each in different
+        for path, own in differences(each.name, each.values)
+    ]
+    return tuple(by_leaf), len(names) - len(different)
 
 
 def _surroundings(runs: Sequence[KeptRun]) -> tuple[DifferentValue, ...]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from edgeline.artifacts import write_text
 from edgeline.local.comparison import BYTES, DifferentValue, Measured, MeasuredRow, RunComparison
-from edgeline.local.parameters import shown
+from edgeline.local.parameters import shown_beside
 from edgeline.reports import report
 from edgeline.reports.drawn import drawn
 
@@ -164,7 +164,7 @@ def _rows_note(compared: RunComparison) -> str:
 
 
 def _given(each: DifferentValue) -> Row:
-    return (each.name, *map(shown, each.values))
+    return (each.name, *shown_beside(each.values))
 
 
 def _measured(row: MeasuredRow, name: str) -> Row:

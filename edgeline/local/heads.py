@@ -15,7 +15,7 @@ from edgeline.local import surroundings
 from edgeline.local.cache import Reuse
 from edgeline.local.parameters import changes, flat
 from edgeline.local.redaction import redacted
-from edgeline.local.tasks import TaskResult
+from edgeline.local.tasks import DONE, TaskResult
 from edgeline.stores.remote import PIN
 from edgeline.user_code import code as sources
 from edgeline.user_code import used
@@ -117,6 +117,35 @@ def following(tasks: Mapping[str, TaskResult], start: str) -> frozenset[str]:
         if found & {*result.task.needs, *result.task.gates}:
             found.add(name)
     return frozenset(found)
+
+
+def still_to_do(tasks: Mapping[str, TaskResult], earlier: Mapping[str, Any]) -> frozenset[str]:
+    """What attempts were to do again (see `following`) and have not: their results are older ones.
+
+    Attempts before one that succeeded count no more.
+
+    Args:
+        tasks: of the pipeline, in an order in which they can run.
+        earlier: the record of the run.
+    """
+    asked: set[str] = set()
+    for attempt in reversed(earlier["attempts"]):
+        if attempt.get("state") == "succeeded":
+            break
+        start = str(attempt.get("from", ""))
+        if start.partition("[")[0] in tasks:  # else the pipeline has it no more
+            asked |= following(tasks, start)
+    return frozenset(name for name in tasks if name in asked and not _is_done(earlier, name))
+
+
+def _is_done(earlier: Mapping[str, Any], name: str) -> bool:
+    """Whether a component ended well in the last attempt, in all rounds where it is in a loop."""
+    states = [
+        task.get("state")
+        for own, task in earlier["tasks"].items()
+        if own == name or own.startswith(f"{name}[")
+    ]
+    return bool(states) and all(state in DONE for state in states)
 
 
 def _named_module(module: str) -> str:

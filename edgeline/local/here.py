@@ -108,11 +108,15 @@ def run_here(
         from edgeline.local.record import Recorder
 
         anew = heads.following(tasks, earlier.start) if earlier else frozenset()
+        inherited = heads.still_to_do(tasks, earlier.record) - anew if earlier else frozenset()
+        anew |= inherited
         reuse = runner.reusing(root, cache, docker, own=earlier is not None, anew=anew)
         head = heads.head(definition, source, given, arguments, reuse, docker)
         if earlier:
             for line in heads.go_on(head, earlier.record, earlier.start):
                 say(line)
+            if again := [name for name in tasks if name in inherited]:
+                say(f"An earlier attempt was to run these again and has not: {', '.join(again)}.")
         head["order"] = folders.next_order(folder.parent)
         heads.keep(definition, folder)
         recorder = Recorder(folder, head, tasks)

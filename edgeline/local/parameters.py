@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from edgeline.components.settings.objects import PREFIX
@@ -10,6 +12,8 @@ from edgeline.local.surroundings import differing
 from edgeline.stores.remote import PIN
 
 SHOWN = 12  # characters of a digest
+LONGEST = 200  # characters of a value in a cell
+BEFORE = 40  # and of what two long ones have in common, before where they differ
 
 
 def flat(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +36,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     old, new = flat(before["parameters"]), flat(after["parameters"])
     for name in dict.fromkeys([*old, *new]):
         if old.get(name) != new.get(name):
-            said.append(f"{name}: {change(old.get(name), new.get(name))}")
+            found = differences(name, (old.get(name), new.get(name)))
+            said += [f"{path}: {change(*values)}" for path, values in found]
     for name, digest in after["pins"].items():
         was = before["pins"].get(name, digest)
         if was != digest and old.get(name) == new.get(name):  # a module by its import name
@@ -46,21 +51,77 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def differences(name: str, values: Sequence[Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What differs between values of one name: of objects, lists and JSON texts of these each leaf,
+    by its path such as `eval_config.metrics_specs[0].metrics`, else the values themselves.
+
+    Args:
+        values: of which two differ at least; None for one that is not set.
+    """
+    parts = [_structure(value) for value in values]
+    found: list[tuple[str, tuple[Any, ...]]] = []
+    if all(part is not None for part in parts):
+        flattened = [dict(_leaves(part)) for part in parts]
+        for path in dict.fromkeys(path for each in flattened for path in each):
+            own = tuple(each.get(path) for each in flattened)
+            if any(one != own[0] for one in own):
+                found.append((f"{name}{path}", own))
+    yield from found or [(name, tuple(values))]
+
+
+def _structure(value: Any) -> Any:
+    """An object or a list, also of a text that is JSON; None for all else."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, (Mapping, list)) else None
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, each in value.items():
+            yield from _leaves(each, f"{path}.{key}")
+    elif isinstance(value, list) and value:
+        for place, each in enumerate(value):
+            yield from _leaves(each, f"{path}[{place}]")
+    else:
+        yield path, value
+
+
 def change(old: Any, new: Any) -> str:
     """How a value has changed; of a pinned file that its content has."""
     if isinstance(old, str) and isinstance(new, str) and PIN in old and PIN in new:
         (place, _, was), (other, _, now) = old.partition(PIN), new.partition(PIN)
         if place == other:
             return f"the content of {place} (sha256 {was[:SHOWN]} -> {now[:SHOWN]})"
-    return f"{shown(old)} -> {shown(new)}"
+    return " -> ".join(shown_beside((old, new)))
 
 
 def shown(value: Any) -> str:
     """A value for a cell of a table: short, digests cut, a text without quotes."""
+    return _cut(_text(value))
+
+
+def shown_beside(values: Sequence[Any]) -> list[str]:
+    """As `shown`, of values that differ: long ones are cut where they do so."""
+    texts = [_text(value) for value in values]
+    long = {text for text in texts if len(text) > LONGEST}
+    together = zip(*long, strict=False) if len(long) > 1 else ()
+    alike = sum(1 for _ in takewhile(lambda each: len({*each}) == 1, together))
+    start = max(alike - BEFORE, 0)
+    return [_cut(text, start) if text in long else text for text in texts]
+
+
+def _text(value: Any) -> str:
     if value is None:
         return "not set"
     text = str(value)
     place, mark, digest = text.partition(PIN)
-    if mark:
-        text = f"{place} (sha256 {digest[:SHOWN]})"
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return f"{place} (sha256 {digest[:SHOWN]})" if mark else text
+
+
+def _cut(text: str, start: int = 0) -> str:
+    end = start + LONGEST
+    return ("…" if start else "") + text[start:end] + ("…" if len(text) > end else "")

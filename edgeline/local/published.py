@@ -44,7 +44,8 @@ def of_bundle(place: str, folder: Path) -> KeptRun:
         ),
         "verify": _task("verify", {"verification_metrics": _verified(bundle)}),
     }
-    tasks["verify"]["digests"] = {"examples": str(told.get("data_digest", ""))}
+    if digest := told.get("data_digest"):  # else nothing says which rows these were
+        tasks["verify"]["digests"] = {"examples": str(digest)}
     record = {
         "schema": SCHEMA,
         "pipeline": str(told.get("pipeline", NOT_TOLD)),

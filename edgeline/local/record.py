@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ HOST = ("name", "system", "machine", "cpus", "memory", "python")
 SCHEMA = "run/v1"
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 PIPELINE = "pipeline.yaml"  # in a run's folder: what was run, compiled
+# of a pair that no file's name has either: those that are not UTF-8 have U+DC80 to U+DCFF
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def now() -> str:
@@ -170,6 +173,8 @@ def restored(folder: Path, record: Mapping[str, Any]) -> RunResult:
 
 def _fault(record: Mapping[str, Any]) -> str:
     """What is missing of a record, or of another kind than Edgeline writes; "" for nothing."""
+    if _HALF.search(json.dumps(record, ensure_ascii=False)):
+        return "half a surrogate pair is in it"
     for name, kind in FIELDS.items():
         if name not in record:
             return f"{name} is missing"

@@ -10,9 +10,14 @@ from typing import Any, TextIO
 
 HIDDEN = "(left out)"
 SHORTEST = 6  # characters of a secret that is looked for in texts
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^\s\"'<>,]+)")
+# a comma is part of a URL, but between two of them
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)"
+    r"(?P<rest>(?:[^\s\"'<>,]|,(?=[^\s\"'<>,])(?![A-Za-z][A-Za-z0-9+.-]*://))+)"
+)
 _QUERY = re.compile(r"\?(?:[\w.%~+-]+=|$)")  # in a store's address, another ? is a pattern's
-_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_]+)=(?P<value>[^\s\"'&;,]+)")  # as in a libpq string
+_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][\w-]*)=")  # as in a libpq string
+_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|[^\s\"'&;]+", re.DOTALL)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET = frozenset(
     {
@@ -36,14 +41,23 @@ def redacted(value: Any, name: str = "") -> Any:
         return {key: redacted(each, str(key)) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [redacted(each, name) for each in value]
+    if _is_whole(value):
+        return HIDDEN if is_secret(name, called_so=True) else value
     if not isinstance(value, str) or not value:
         return value
-    return HIDDEN if is_secret(name) else _ASSIGNED.sub(_named, _URL.sub(_public, value))
+    return HIDDEN if is_secret(name) else _without_assigned(_URL.sub(_public, value))
 
 
-def is_secret(name: str) -> bool:
-    """Whether what is called so (`hub_token`, `AWS_SECRET_ACCESS_KEY`) is one, by its name."""
+def is_secret(name: str, called_so: bool = False) -> bool:
+    """Whether what is called so (`hub_token`, `AWS_SECRET_ACCESS_KEY`) is one, by its name.
+
+    Args:
+        called_so: whether the name has to end so: of a number, `token_length` is none.
+    """
     words = [word.lower() for word in _WORDS.findall(name)]
+    if called_so:
+        words = words[-2:]
+        return bool(_SECRET & set(words[-1:])) or tuple(words) in _SECRET_PAIRS
     return bool(_SECRET & set(words)) or any(map(_SECRET_PAIRS.__contains__, pairwise(words)))
 
 
@@ -57,8 +71,17 @@ def secrets_in(value: Any, name: str = "") -> frozenset[str]:
         return frozenset().union(*(secrets_in(each, str(key)) for key, each in value.items()))
     if isinstance(value, (list, tuple)):
         return frozenset().union(*(secrets_in(each, name) for each in value))
-    known = isinstance(value, str) and len(value) >= SHORTEST and is_secret(name)
-    return frozenset([value]) if known else frozenset()
+    if _is_whole(value):
+        known, text = is_secret(name, called_so=True), f"{int(value)}"
+    else:
+        known, text = isinstance(value, str) and is_secret(name), str(value)
+    return frozenset([text]) if known and len(text) >= SHORTEST else frozenset()
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, such as a PIN; KFP hands these as floats."""
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return is_int or (isinstance(value, float) and value.is_integer())
 
 
 class RedactedLines(io.TextIOBase):
@@ -89,8 +112,16 @@ class RedactedLines(io.TextIOBase):
         return str(redacted(line))
 
 
-def _named(match: re.Match[str]) -> str:
-    return f"{match['name']}={HIDDEN}" if is_secret(match["name"]) else match[0]
+def _without_assigned(text: str) -> str:
+    """A text without the values that are assigned to secrets' names, in quotes or not."""
+    kept, done, place = "", 0, 0
+    while name := _ASSIGNED.search(text, place):
+        place = name.end()
+        value = _VALUE.match(text, place)
+        if value and is_secret(name["name"]):
+            kept += text[done:place] + HIDDEN
+            done = place = value.end()
+    return kept + text[done:]
 
 
 def _public(match: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,12 +64,18 @@ def kept(root: Path) -> list[KeptRun]:
 
 def look(root: Path) -> tuple[list[KeptRun], list[str]]:
     """As `kept`, and why each of the other runs cannot be read, a sentence each."""
-    found, unread = [], []
+    found, damaged = _looked(root)
+    return found, [str(why) for why in damaged.values()]
+
+
+def _looked(root: Path) -> tuple[list[KeptRun], dict[Path, EdgelineError]]:
+    """As `kept`, and why each of the other runs cannot be read, by its folder."""
+    found, unread = [], {}
     for file in sorted(root.glob(f"*/{RECORD}")):
         try:
             found.append(read(file.parent))
         except EdgelineError as error:  # of an older edgeline, or damaged
-            unread.append(str(error))
+            unread[file.parent] = error
     return sorted(found, key=lambda run: run.when, reverse=True), unread
 
 
@@ -87,14 +94,39 @@ def named(root: Path, name: str, pipeline: str = "") -> KeptRun:
     for folder in (root / name, Path(name)):
         if name != LATEST and (folder / RECORD).is_file():
             return read(folder)
-    runs = kept(root)
+    runs, damaged = _looked(root)
     wanted = pipeline if name == LATEST else name
     for run in runs:
         if not wanted or wanted in (run.record["pipeline"], run.record["source"]):
+            _refuse_older(run, damaged, wanted)
             return run
     if name == LATEST:
         of = f" of {wanted}" if wanted else ""
+        if damaged:
+            raise next(iter(damaged.values()))
         raise UsageError(f"No run{of} is kept in {root}: `edgeline run PIPELINE` makes one.")
     known = [run.name for run in runs]
     hint = did_you_mean(name, known) if known else "There are none."
     raise UsageError(f"There is no run {shortened(name)!r} in {root}. {hint}")
+
+
+def _refuse_older(run: KeptRun, damaged: Mapping[Path, EdgelineError], wanted: str) -> None:
+    """Refuse a run as the latest where one that cannot be read was written later.
+
+    Args:
+        wanted: the pipeline that it is to be the latest of; "" for any. The folder of a run that
+            cannot be read tells its pipeline: `<pipeline>-<time>`.
+
+    Raises:
+        EdgelineError: names both.
+    """
+    alike = re.compile(
+        rf"{re.escape(run.record['pipeline']) if wanted else '.*'}-\d{{8}}-\d{{6}}.*"
+    )
+    written = (run.folder / RECORD).stat().st_mtime
+    for folder, why in damaged.items():
+        if alike.fullmatch(folder.name) and (folder / RECORD).stat().st_mtime > written:
+            raise EdgelineError(
+                f"{str(why).rstrip('.')}. It may be the latest run: name the one that is meant, "
+                f"such as {run.name}."
+            )

@@ -118,10 +118,10 @@ def add(
 ) -> tuple[Bundle, Outcome]:
     """Publish the bundle in a folder, which stays as it is: its number is in the repository alone.
 
-    Content that is the latest version already is not published twice, and content that was
-    withdrawn only by its number. A label moves here from the version that had it. A candidate is
-    signed, and no device takes it until it is promoted. An ECDSA key that is not a role's signs the
-    bundle's `model.sig`, also of a version that is there already.
+    Content that is the latest version already, or waits as this candidate, is not published twice,
+    and content that was withdrawn only by its number. A label moves here from the version that had
+    it. A candidate is signed, and no device takes it until it is promoted. An ECDSA key that is not
+    a role's signs the bundle's `model.sig`, also of a version that is there already.
 
     Args:
         repository: where the signed repository is.
@@ -152,14 +152,17 @@ def add(
     store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
     if not version:
         _refuse_withdrawn(state, store, bundle)
-    bundle = stores.add(store, folder, bundle, version)
+    listed, foreign = _numbers(state, bundle.name, candidate)
+    bundle = stores.add(store, folder, bundle, version, listed, foreign)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
         if not candidate:
             listing.enter(targets, bundle, labels)
-        elif bundle.version not in listing.manifests(targets).get(bundle.name, {}):
+        elif bundle.version in listing.manifests(targets).get(bundle.name, {}):
+            listing.drop_candidate(targets, bundle.name, candidate)  # of other content
+        elif listing.number_of(targets, bundle.name, candidate) != bundle.version:
             listing.enter_candidate(targets, bundle, candidate)
         if model_key:
             signature = model_signature.sign(bundle, model_key)
@@ -386,6 +389,22 @@ def _refuse_withdrawn(state: roles.RepositoryState, store: stores.Store, bundle:
                     f"This is {bundle.name} {number}, which was withdrawn: give --version "
                     f"{number} to publish it again."
                 )
+
+
+def _numbers(state: roles.RepositoryState, name: str, candidate: str) -> tuple[set[int], set[int]]:
+    """The numbers whose content is not published again, of the latest version and of what waits as
+    this candidate; and those that other candidates have, which this one does not take."""
+    newest = state.newest("targets")
+    if newest is None:
+        return set(), set()
+    versions = listing.manifests(newest.signed).get(name, {})
+    good = [number for number, each in versions.items() if not each.custom.get("withdrawn")]
+    listed = {max(good)} if good else set()
+    if not candidate:  # what is promoted takes its candidate's number
+        return listed, set()
+    own = listing.number_of(newest.signed, name, candidate)
+    others = {number for number, _ in listing.candidates(newest.signed).get(name, {}).values()}
+    return listed | ({own} if own else set()), others - {own}
 
 
 def _publish(

@@ -70,6 +70,12 @@ def candidates(targets: Targets) -> dict[str, dict[str, tuple[int, TargetFile]]]
     return found
 
 
+def number_of(targets: Targets, name: str, candidate: str) -> int | None:
+    """The number under which a candidate waits; None where it does not."""
+    found = candidates(targets).get(name, {}).get(candidate)
+    return found[0] if found else None
+
+
 def _list_files(targets: Targets, bundle: Bundle) -> TargetFile:
     """List the files of a bundle; the entry of its manifest, which is not listed yet."""
     base = f"{bundle.name}/{bundle.version}"

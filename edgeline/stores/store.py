@@ -14,7 +14,7 @@ import itertools
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -75,12 +75,25 @@ def open_store(destination: str) -> Store:
     return connect(parts.scheme, parts.netloc, parts.path.strip("/"))
 
 
-def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> Bundle:
+def add(
+    store: Store,
+    folder: str | Path,
+    bundle: Bundle,
+    version: int = 0,
+    listed: Collection[int] = (),
+    foreign: Collection[int] = (),
+) -> Bundle:
     """Publish the bundle whose files are in a folder; nothing in the folder changes.
 
     With `version` 0 it gets the number after the latest; where the latest already is this
     content (see `content_digest`) nothing is written and that one is returned, so that a
     task which is run again after it was killed does not make a second version.
+
+    Args:
+        listed: numbers that are returned likewise where they have this content: of a signed
+            repository, whose latest version may not be the highest number.
+        foreign: numbers that are not returned, whatever their content: they wait to be promoted
+            under other names.
 
     Returns:
         The bundle as it is in the store.
@@ -90,8 +103,14 @@ def add(store: Store, folder: str | Path, bundle: Bundle, version: int = 0) -> B
             publisher, or the store fails.
     """
     folder, digest = Path(folder), content_digest(bundle)
+    for number in () if version else sorted(listed, reverse=True):
+        present = published(store, bundle.name, number)
+        if present is not None and content_digest(present) == digest:
+            return present
     latest = max(store.versions(bundle.name), default=1)
     for number in [version] if version else itertools.count(latest):
+        if number in foreign and not version:
+            continue
         numbered = replace(bundle, version=number)
         if store.put(folder, numbered, digest):
             return numbered

@@ -219,7 +219,11 @@ class Tracker:
             self._client.log_artifacts(run, folder)
 
     def _register(self, run: str, version: VersionToRegister) -> None:
-        """A published bundle as a version of a registered model, which its alias then names."""
+        """A published bundle as a version of a registered model, which its alias then names.
+
+        An alias goes from a version to a higher one of the same store alone: what a tracker was not
+        told in time comes after what was published later.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
@@ -230,7 +234,8 @@ class Tracker:
         known = {f"{OURS}{name}" for name in ("bundle_digest", "uri", "version")}
         wanted = {name: version.tags.get(name) for name in known}
         quoted = version.name.replace("'", "")
-        for each in self._client.search_model_versions(f"name = '{quoted}'"):
+        there = list(self._client.search_model_versions(f"name = '{quoted}'"))
+        for each in there:
             if {name: each.tags.get(name) for name in known} == wanted:
                 number = each.version
                 break
@@ -241,7 +246,12 @@ class Tracker:
             number = self._client.create_model_version(
                 version.name, source, run_id=run, tags=dict(version.tags)
             ).version
-        self._client.set_registered_model_alias(version.name, version.alias, number)
+        named = self._client.get_registered_model(version.name).aliases.get(version.alias)
+        holds: Mapping[str, str] = next(
+            (each.tags for each in there if str(each.version) == str(named)), {}
+        )
+        if not _is_later(holds, version.tags):
+            self._client.set_registered_model_alias(version.name, version.alias, number)
 
     def end(self, run: str, status: str, ended: int) -> None:
         """Say how a run ended.
@@ -291,6 +301,17 @@ def _input(used: DataUsed) -> Any:
     # MLflow takes 36 characters of a digest; a tag has all
     source = json.dumps({"uri": used.source})
     return DatasetInput(Dataset(used.name, used.digest[:LONGEST_DIGEST], "edgeline", source))
+
+
+def _is_later(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether the first of two versions, by their tags, has the higher number in the store of both;
+    numbers of different stores do not compare."""
+    stores, numbers = [], []
+    for tags in (one, other):
+        stores.append(tags.get(f"{OURS}uri", "").rpartition("/")[0])
+        number = tags.get(f"{OURS}version", "")
+        numbers.append(int(number) if number.isdecimal() else 0)
+    return stores[0] == stores[1] and numbers[0] > numbers[1]
 
 
 def _pieces(values: Sequence[_Each], most: int) -> Iterator[list[_Each]]:

@@ -202,7 +202,7 @@ def _escaped(page: str, look: str) -> str:
     return html.escape(re.sub(r"<meta http-equiv[^>]*>", "", page).replace("</body>", look))
 
 
-def published(folder: Path, version: int, auc: float, edge_auc: float) -> Path:
+def published(folder: Path, version: int, auc: float, edge_auc: float, rows: str = "ab") -> Path:
     from edgeline.artifacts import list_files
     from edgeline.artifacts.bundle import Bundle, Signature, Tensor, write_manifest
 
@@ -216,7 +216,7 @@ def published(folder: Path, version: int, auc: float, edge_auc: float) -> Path:
         verification={"max_difference": 0.5, "approved": True,
                       "metrics": {"auc": {"edge": edge_auc, "cloud": auc, "drop": auc - edge_auc}}},
         provenance={"pipeline": "taxi", "run": str(version), "edgeline": "0.1.0",
-                    "data_digest": "ab"},
+                    "data_digest": rows},
     )  # fmt: skip
     write_manifest(folder, made)
     return folder
@@ -234,3 +234,36 @@ def test_published_versions_are_compared_with_each_other_and_with_runs(tmp_path)
     assert "All were evaluated on the same examples." in text
     text = " ".join(edgeline("taxi-1", str(second)).split())
     assert "analyze: auc 0.9 (0.89 to 0.91) 0.91 +0.01 –" in text
+
+
+def test_bundles_that_do_not_tell_their_rows_are_not_said_to_have_the_same(tmp_path) -> None:
+    untold = [
+        str(published(tmp_path / "models" / "taxi" / str(number), number, 0.9, 0.9, rows=""))
+        for number in (1, 2)
+    ]
+    assert json.loads(edgeline(*untold, "--json"))["same_rows"] is None
+
+
+@pytest.mark.usefixtures("three")
+def test_of_long_values_what_differs_is_shown() -> None:
+    for name, bound in (("taxi-1", 0.8), ("taxi-2", 0.9)):
+        file = Path("edgeline-runs", name, "run.json")
+        record = json.loads(file.read_text())
+        metrics = [{"class_name": f"Metric{number}"} for number in range(30)]
+        config = {"metrics_specs": [{"metrics": [*metrics, {"bound": bound}]}]}
+        query = f"SELECT {'a, ' * 200}b FROM rides WHERE fare > {bound}"
+        record["parameters"] |= {
+            "with_evaluation": {"eval_config": config, "as_text": json.dumps(config)},
+            "query": query,
+        }
+        file.write_text(json.dumps(record))
+    text = " ".join(edgeline("taxi-1", "taxi-2").split())
+    for name in ("eval_config", "as_text"):
+        assert f"evaluation.{name}.metrics_specs[0].metrics[30].bound 0.8 0.9" in text
+    from edgeline.local.parameters import shown_beside
+
+    told = json.loads(edgeline("taxi-1", "taxi-2", "--json"))
+    [values] = [each["values"] for each in told["parameters"] if each["name"] == "query"]
+    beside = shown_beside(values)
+    assert [each[-10:] for each in beside] == ["fare > 0.8", "fare > 0.9"]
+    assert len(beside[0]) < 100

@@ -29,6 +29,12 @@ __all__ = ["tiny"]
         ),
         ("row 7 of https://u@h/x?y=1 is short", "row 7 of https://h/x is short"),
         ("SELECT a FROM b WHERE c=1", "SELECT a FROM b WHERE c=1"),
+        ("https://h/?a=1,2&sig=X", "https://h/"),
+        ("at https://u:p,w@host/x?y=1, then", "at https://host/x, then"),
+        ("password='x y' user=ada", f"password={HIDDEN} user=ada"),
+        ('user=ada,password="a \\" b",x=1', f"user=ada,password={HIDDEN},x=1"),
+        ("password=a,b host=c", f"password={HIDDEN} host=c"),
+        ("password='never ends", f"password={HIDDEN}"),
     ],
 )
 def test_texts(given: str, kept: str) -> None:
@@ -42,10 +48,19 @@ def test_names_of_secrets(name: str) -> None:
     }  # fmt: skip
 
 
+def test_a_whole_number_is_a_secret_where_its_name_ends_so() -> None:
+    given = {"db_password": 1234567, "api_key": 7654321.0, "list": [{"token": 7}]}
+    hidden = {"db_password": HIDDEN, "api_key": HIDDEN, "list": [{"token": HIDDEN}]}
+    assert redacted(given) == hidden
+    assert secrets_in(given) == {"1234567", "7654321"}
+    numbers = {"token_length": 9, "token_accuracy": 0.5, "token": 0.5, "is_secret": True}
+    assert redacted(numbers) == numbers
+
+
 def test_other_names_and_kinds_stay() -> None:
     given = {
         "tokenizer": "bert", "max_tokens": 12, "signing_keys": "env:KEY", "key": "pump",
-        "secret": "", "token": 7, "none": None, "words": ["a", 1.5, True],
+        "secret": "", "none": None, "words": ["a", 1.5, True],
     }  # fmt: skip
     assert redacted(given) == given
 

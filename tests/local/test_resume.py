@@ -94,6 +94,24 @@ def test_from_runs_a_task_and_what_follows_again(tiny):
     assert "grow ran again: asked for" in tiny.shown
 
 
+def test_what_was_asked_for_by_from_is_asked_for_until_it_is_done(tiny):
+    tiny.run()
+    tiny.before("grow", INTERRUPTED)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.resume(start="grow")
+    tiny.ran()
+    tiny.before("grow", "")
+    tiny.before("tell", FAILS)
+    assert "no room" in tiny.resume()  # the result of the first attempt is not what was asked for
+    assert tiny.ran() == "grow"
+    assert "was to run these again and has not: grow, tell." in tiny.shown
+    tiny.before("tell", "")
+    assert tiny.resume() == ""
+    assert tiny.ran() == "tell"  # grow was done meanwhile
+    assert tiny.resume(start="tell") == ""
+    assert tiny.ran() == "tell"
+
+
 @pytest.mark.parametrize("damage", ["", "ababa", None])
 def test_a_damaged_result_is_made_again(tiny, damage):
     tiny.before("tell", FAILS)

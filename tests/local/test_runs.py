@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,17 @@ def test_what_others_need_and_the_latest_stay(two, tiny):
     assert "No run is kept" in edgeline()[1]
 
 
+def test_a_run_of_another_root_is_neither_removed_nor_taken_for_one_of_its_name(two):
+    elsewhere = Path("elsewhere").resolve() / two[1]
+    shutil.copytree(Path("edgeline-runs", two[1]), elsewhere)
+    for place in (str(elsewhere), f"elsewhere/{two[1]}"):
+        code, said = edgeline("prune", place)
+        assert code == 2 and said.endswith(f"name its folder with --root {elsewhere.parent}.")
+    assert elsewhere.is_dir() and Path("edgeline-runs", two[1]).is_dir()
+    assert "1 run removed" in edgeline("prune", two[1], "--root", "elsewhere")[1]
+    assert not elsewhere.exists() and Path("edgeline-runs", two[1]).is_dir()
+
+
 def test_the_oldest_go_until_the_limit_and_a_run_that_runs_stays(tiny):
     from edgeline.local import pruning
     from edgeline.local.folders import held
@@ -134,6 +146,7 @@ def test_a_damaged_record_is_named_and_the_other_runs_are_listed(two):
         ({**whole, "attempts": [{}]}, "an attempt is without its time"),
         ({**whole, "attempts": 5}, "attempts is of another kind"),
         ({**whole, "state": "gone"}, "its state is 'gone'"),
+        ({**whole, "pipeline": "\ud800"}, "half a surrogate pair is in it"),
         ({**whole, "tasks": {"read": {}}}, "KeyError('plan')"),
     ):
         record.write_text(json.dumps(changed))
@@ -142,6 +155,18 @@ def test_a_damaged_record_is_named_and_the_other_runs_are_listed(two):
         assert two[1] in said
         code, said = edgeline("show", two[0])
         assert code == 1 and why in said
+
+
+def test_a_latest_run_whose_record_is_damaged_is_not_taken_for_an_older_one(two, tiny):
+    record = Path("edgeline-runs", two[1], "run.json")
+    record.write_text(record.read_text()[:-100])
+    said = tiny.resume()
+    assert f"{two[1]}/run.json" in said and said.endswith(
+        f"It may be the latest run: name the one that is meant, such as {two[0]}."
+    )
+    assert tiny.resume(name=two[0]) == ""
+    Path("edgeline-runs", two[0], "run.json").unlink()
+    assert f"{two[1]}/run.json" in tiny.resume()
 
 
 def test_the_latest_run_is_so_whatever_the_clock_said(tiny, monkeypatch):

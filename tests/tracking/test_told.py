@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +333,22 @@ def test_a_waiting_candidate_has_an_alias_of_its_own(published: Path) -> None:
     version = entries.version_of(str(published))
     assert version.alias == "candidate-wide"
     assert version.tags["edgeline.candidate"] == "wide"
+
+
+def test_the_alias_stays_at_the_higher_version_whichever_is_sent_last(
+    mlflow: Mlflow, tmp_path: Path
+) -> None:
+    tracker, run = Tracker(mlflow.uri), of_kubeflow(mlflow, "late-alias")
+    told = {number: publish(tmp_path / number, "order", number) for number in ("1", "2")}
+    for number in ("2", "1"):  # the tracker was down when 1 was published
+        found = entries.version_of(str(told[number]))
+        tags = {**found.tags, "edgeline.version": number, "edgeline.uri": f"models/order/{number}"}
+        sent = replace(found, uri=f"models/order/{number}", tags=tags)
+        tracker.log(run, entries.TrackedEntry(number, 1000, published=(sent,)))
+        holder = mlflow.client.get_model_version_by_alias("order", "published")
+        assert holder.tags["edgeline.version"] == "2"
+    moved = {**tags, "edgeline.uri": "other/order/1"}  # another store has numbers of its own
+    sent = replace(found, uri="other/order/1", tags=moved)
+    tracker.log(run, entries.TrackedEntry("other", 1000, published=(sent,)))
+    holder = mlflow.client.get_model_version_by_alias("order", "published")
+    assert holder.tags["edgeline.uri"] == "other/order/1"

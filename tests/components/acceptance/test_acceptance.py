@@ -178,3 +178,15 @@ def test_what_cannot_be_run_is_refused(candidate, tmp_path, given, said) -> None
             acceptance_report_path=tmp_path / "report.html",
         )
     assert not (tmp_path / "acceptance").exists()
+
+
+def test_a_server_that_hangs_before_it_is_ready_does_not_hang_the_task(
+    accept, tmp_path, monkeypatch
+) -> None:
+    hangs = tmp_path / "hangs"
+    hangs.write_text("#!/bin/sh\necho loading >&2\nexec sleep 600\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr("edgeline.components.acceptance.acceptance.STARTING", 0.5)
+    monkeypatch.setattr(sys, "executable", str(hangs))
+    with pytest.raises(EdgelineError, match=r"was not ready within 0\.5 s \(loading\): see"):
+        accept("app.py", "7")

@@ -242,6 +242,27 @@ def test_a_slice_of_one_class_is_no_crash(evaluate, tmp_path):
     assert math.isfinite(overall["metrics"]["auc_tfma"]["upper"])
 
 
+@pytest.mark.parametrize("further", [{}, {"beam_options": ["--runner=DirectRunner"]}])
+def test_a_requirement_on_a_slice_finds_floats_and_texts_of_digits(
+    evaluate, write_examples, taxi_rows, further
+) -> None:
+    few = taxi_rows.slice(0, 40)
+    odd = [row % 2 for row in range(len(few))]
+    few = few.append_column("share", pa.array([(0.1, 0.3)[each] for each in odd], pa.float32()))
+    few = few.append_column("zip", pa.array([("01234", "1234")[each] for each in odd]))
+    one = {"metric": "accuracy", "at_least": 0.0}
+    wanted = [{**one, "where": {"share": 0.1}}, {**one, "where": {"zip": "01234", "share": 0.1}}]
+    result, folder = evaluate(
+        examples_path=write_examples(few),
+        requirements={"metrics": [*wanted, {**one, "where": {"zip": "1234"}}]},
+        confidence_intervals=False,
+        **further,
+    )
+    assert result.blessed, failures(folder)
+    found = json.loads((folder / "metrics.json").read_text())["slices"]
+    assert [each["examples"] for each in found] == [40, 20, 20, 20]
+
+
 def test_eval_config_as_text_proto(evaluate):
     config = """metrics_specs { metrics { class_name: "Recall" config: '"thresholds": 0.9' } }"""
     result, _ = evaluate(eval_config=config)

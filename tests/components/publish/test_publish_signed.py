@@ -292,3 +292,19 @@ def test_keys_come_from_a_secret_that_is_mounted(inputs, tmp_path, destination):
     )
     assert published.uri == f"{destination}/targets/taxi/1"
     assert status(destination)["versions"]
+
+
+def test_an_unchanged_run_publishes_neither_its_best_nor_its_candidates_again(send, repository):
+    def run() -> list[int]:
+        others = [send(name.encode(), candidate=name).version for name in ("wide", "deep")]
+        return [send(b"best").version, *others]
+
+    send(b"best")
+    assert run() == run() == [1, 2, 3]
+    # content that waits under one name waits under another, too
+    assert send(b"deep", candidate="twin").version == 4
+    found = status(repository)
+    assert sorted(found["candidates"]["taxi"]) == ["deep", "twin", "wide"]
+    # a candidate whose content devices have by now waits no more
+    assert send(b"best", candidate="wide").version == 1
+    assert sorted(status(repository)["candidates"]["taxi"]) == ["deep", "twin"]
