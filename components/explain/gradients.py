@@ -256,7 +256,7 @@ def _along(
     """The parts at the cut, float64 [rows, ...] each, their error and the steps of each row.
 
     The middle of equal steps, twice as many for rows that are not complete yet: what a ReLU bends
-    at a point is no polynomial, so a rule of higher order gains nothing.
+    at a point is not a polynomial, so a rule of higher order gains nothing.
     """
     rows = len(targets)
     parts = [np.zeros((rows, *each.shape[1:])) for each in ends]
