@@ -20,6 +20,7 @@ from edgeline.lint.lint import RULES
 from edgeline.pipelines import catalogue
 from edgeline.server.errors import HTTP_STATUS, MEANING
 from edgeline.server.metrics import METRICS
+from edgeline.server.options import options
 from edgeline.server.watching.events import EVENTS
 
 FOLDER = Path(__file__).parent / "reference"
@@ -53,6 +54,8 @@ def commands() -> str:
         usage = " ".join([path, *command.collect_usage_pieces(context)])
         parts += [f"## {path}", f"```text\n{usage}\n```", *_help(command)]
         rows = [found for each in command.params if (found := each.get_help_record(context))]
+        if path == "edgeline serve":  # whose options another parser has
+            rows += [(f"{each.flag} {each.metavar}", each.about) for each in options()]
         parts += _table(["option", "meaning"], ([f"`{name}`", text] for name, text in rows))
     return _page(parts)
 

@@ -51,6 +51,7 @@ def test_commands_options_and_names_are_offered(tmp_path: Path) -> None:
         "edgeline components tr",
         "edgeline compile-model --target ethos",
         "edgeline check --target m",
+        "edgeline serve --drift-r",
         "edgeline runs show ",  # there are none
     )
     assert found == [
@@ -60,6 +61,7 @@ def test_commands_options_and_names_are_offered(tmp_path: Path) -> None:
         "train train_candidate transform",
         "ethos-u55 ethos-u65 ethos-u85",
         "mobile-gpu",
+        "--drift-rate --drift-rows",
         "",
     ]
 

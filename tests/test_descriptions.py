@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +20,8 @@ from edgeline.lint.lint import RULES
 from edgeline.pipelines import catalogue as pipelines
 from edgeline.server.errors import HTTP_STATUS, MEANING, Code
 from edgeline.server.metrics import METRICS
+from edgeline.server.options import options
 from edgeline.server.watching.events import EVENTS
-
-PASSED_ON = ("edgeline serve",)  # to argparse
 
 
 @pytest.mark.parametrize("name", components.names())
@@ -69,7 +70,7 @@ def test_every_argument_of_a_command_stands_in_its_help() -> None:
         for each in command.params
         if isinstance(each, click.Argument)
         for shown in [(each.metavar or each.name or "").upper().strip("[]. ").split(" ")[0]]
-        if path not in PASSED_ON and shown not in (command.help or "")
+        if shown not in (command.help or "")
     ]
     assert nameless == []
 
@@ -89,6 +90,21 @@ def test_all_that_a_server_tells_is_described() -> None:
     assert [event.type for event in EVENTS if not (event.when.strip() and event.data)] == []
     assert MEANING.keys() | {Code.OK} == set(Code) == HTTP_STATUS.keys()
     assert all(told.strip() for told in MEANING.values())
+
+
+def test_every_option_of_the_server_stands_in_the_reference() -> None:
+    """Which another parser than the other commands' has."""
+    place = Path(__file__).parents[1] / "docs" / "reference.py"
+    spec = importlib.util.spec_from_file_location("reference_pages", place)
+    assert spec and spec.loader
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    page = pages.commands().partition("## edgeline serve\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(--[\w-]+) \w+` \| (.+) \|$", page, re.MULTILINE))
+    assert list(rows) == [each.flag for each in options()] and "--max-body" in rows
+    assert [
+        flag for flag, about in rows.items() if not about.partition("(default")[0].strip()
+    ] == []
 
 
 def test_every_lint_rule_says_why_and_what_to_do() -> None:

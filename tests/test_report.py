@@ -137,8 +137,10 @@ def test_a_long_table_is_folded_after_its_first_rows() -> None:
 
 def test_a_long_table_is_searched_and_sorted_in_all_its_parts(tmp_path: Path) -> None:
     """By the page's own script; what is found is open, wherever it was sorted to."""
-    rows = [(f"row {n}", 1000 - n, report.size(10 ** (n % 7))) for n in range(450)]
-    page = report.page("R", [], [report.Section("T", report.table(["name", "n", "size"], rows))])
+    days = [f"20{20 + n % 7}-0{n % 9 + 1}-1{n % 10}" for n in range(450)]
+    rows = [(f"row {n}", 1000 - n, report.size(10 ** (n % 7)), days[n]) for n in range(450)]
+    table = report.table(["name", "n", "size", "when"], rows)
+    page = report.page("R", [], [report.Section("T", table)])
     act = """<script>
 const input = document.querySelector("input"), seen = [];
 const shown = () => [...document.querySelectorAll(".rows > *")].filter(part => !part.hidden)
@@ -154,15 +156,18 @@ seen.push(shown().slice(0, 2));
 document.querySelectorAll("th")[2].click();
 seen.push([...document.querySelectorAll("tbody tr")].map(row => row.cells[2].textContent)
   .filter((size, place, all) => size != all[place - 1]));
+document.querySelectorAll("th")[3].click();
+seen.push([...document.querySelectorAll("tbody tr")].map(row => row.cells[3].textContent));
 document.body.dataset.seen = JSON.stringify(seen);
 </script></body>"""
-    first, sorted_, told, all_, sizes = acted(page.replace("</body>", act), tmp_path)
-    found = [name for name, count, _ in rows if "31" in name or "31" in str(count)]
+    first, sorted_, told, all_, sizes, when = acted(page.replace("</body>", act), tmp_path)
+    found = [name for name, count, *_ in rows if "31" in name or "31" in str(count)]
     assert first == found and "row 31" in found and "row 419" not in found
     assert sorted_ == found[::-1]  # by the number, the smallest first
     assert told == f"{len(found)} of 450 rows"
     assert all_ == ["row 449", "row 448"]
     assert sizes == ["1 B", "10 B", "100 B", "1.0 kB", "10.0 kB", "100.0 kB", "1.0 MB"]
+    assert when == sorted(days)
 
 
 def acted(page: str, folder: Path) -> list:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import csv
 import gzip
@@ -24,6 +25,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from edgeline.cli.init import _asked
 from edgeline.cli.main import cli
 from edgeline.client.compiling import compile_pipeline
 from edgeline.errors import EdgelineError, UsageError
@@ -146,6 +148,38 @@ def test_thresholds_are_no_more_than_a_constant_answer_has(tmp_path, labels, sai
     told, _, _ = made_of(tmp_path, rows, "y")
     assert said in told[0]
     assert any(proposed in sentence for sentence in told)
+
+
+@pytest.mark.parametrize("label", ["y", "kind"])
+def test_what_the_data_are_called_and_hold_is_no_code_in_what_is_written(tmp_path, label):
+    """A quoted header, a value and a file's name may hold lines of Python."""
+    written = {}
+    for code in ("", '\nimport os; os.ran = True\n"""\\\u202e'):
+        folder = tmp_path / f"of {len(code)}"
+        folder.mkdir()
+        data = folder / f"rows{code.replace('/', '')}.csv"
+        header = [f"{name}{code}" for name in ("y", "copy", "same", "word", "x", "kind")]
+        with data.open("w", newline="") as stream:
+            rows = csv.writer(stream)
+            rows.writerow(header)
+            for n in range(60):
+                words = f"w{n % 3}{code}", n * 37 % 11 / 4, f"{'ny'[n % 4 == 0]}{code}"
+                rows.writerow([n * n + 0.5, 3 * n * n + 1.5, f"one{code}", *words])
+        proposal = propose(read_table(str(data)), f"{label}{code}")
+        make_project_of(folder / "mine", proposal)
+        for name in ("module.py", "pipeline.py"):
+            text = (folder / "mine" / name).read_text()
+            tree = ast.parse(text)
+            kinds = [type(each).__name__ for each in ast.walk(tree) if isinstance(each, ast.stmt)]
+            assert kinds == written.setdefault(name, kinds)
+            assert "\u202e" not in text
+            if name == "module.py":
+                assert f"from the columns of {data.name}: a" in (
+                    ast.get_docstring(tree, False) or ""
+                )
+                assert f"LABEL = {f'{label}{code}'!r}" == ast.unparse(tree.body[2])
+        lines = (folder / "mine" / "README.md").read_text().splitlines()
+        assert len(lines) == written.setdefault("README.md", len(lines))
 
 
 def test_of_many_columns_those_of_a_kind_are_packed(tmp_path):
@@ -312,11 +346,24 @@ def test_rows_of_one_person_stay_together_and_rows_in_order_of_time_are_split_by
     assert 'splits={"split_key": "patient_id"}' in pipeline
     assert "Rows with an equal patient_id are in one split" in said
     shutil.rmtree(tmp_path / "wind")
-    when = ("when", lambda n: f"2026-01-{n // 24 + 1:02d} {n % 24:02d}:00")
-    (tmp_path / "rows.csv").write_text(rows_of(when, X, CLASS))
+    hours = [f"2026-01-{n // 24 + 1:02d} {n % 24:02d}:00" for n in range(120)]
+    for written in (hours, hours[::-1]):  # the latest last, and first
+        when = ("when", written.__getitem__)
+        (tmp_path / "rows.csv").write_text(rows_of(when, X, CLASS))
+        said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
+        assert 'splits={"split_by": {"time": "when"}}' in pipeline and "the latest third" in said
+        assert 'TIMES = [\n    "when"' in (tmp_path / "wind" / "module.py").read_text()
+        shutil.rmtree(tmp_path / "wind")
+
+
+def test_an_index_and_a_name_that_rows_share_are_features(tmp_path, monkeypatch):
+    air = ("air_quality_index", lambda n: 20 + n * 37 % 30)
+    name = ("name", lambda n: f"n{n * 7 % 30}")
+    row = ("row", lambda n: n * 7919 % 100_003)
+    (tmp_path / "rows.csv").write_text(rows_of(air, name, row, X, CLASS))
     said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
-    assert 'splits={"split_by": {"time": "when"}}' in pipeline and "the latest third" in said
-    assert 'TIMES = [\n    "when"' in (tmp_path / "wind" / "module.py").read_text()
+    assert "split_key" not in pipeline and said.count("is left out") == 1
+    assert "row is left out: it has another whole number in each row, as an id has" in said
 
 
 def test_a_task_and_columns_can_be_said(tmp_path, monkeypatch):
@@ -334,10 +381,12 @@ def test_in_a_terminal_it_asks_and_takes_enter_for_what_it_proposes(tmp_path):
     (tmp_path / "rows.csv").write_text(rows_of(X, ("z", lambda n: n % 13), CLASS))
     terminal, there = os.openpty()
     command = [sys.executable, "-m", "edgeline", "init", "wind"]
-    answers = {"begin with)": "rows.csv", "predicted? [kind]": "knid", "Did you mean kind?": ""}
+    answers = {"begin with)": "~/rows.csv", "predicted? [kind]": "knid", "Did you mean kind?": ""}
     answers |= {"its task?": "", "between them": "z"}
     shown = ""
-    with subprocess.Popen(command, cwd=tmp_path, stdin=there, stdout=there, stderr=there) as made:
+    home = {**os.environ, "HOME": str(tmp_path)}
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), there)
+    with subprocess.Popen(command, cwd=tmp_path, env=home, **streams) as made:
         os.close(there)
         for prompt, answer in answers.items():
             while prompt not in shown or not shown.endswith(": "):
@@ -351,6 +400,20 @@ def test_in_a_terminal_it_asks_and_takes_enter_for_what_it_proposes(tmp_path):
     assert made.returncode == 0, shown
     assert "z is left out: as you said." in shown
     assert 'label="kind"' in (tmp_path / "wind" / "pipeline.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("x,y\n" + "1,a\n3,b\n" * 4, "has 8 rows, too few to train and to evaluate"),
+        ("x,y\n" + "1,a\n1,b\n" * 40, "has no column that is a feature beside 'y'"),
+    ],
+)
+def test_where_no_answer_makes_a_project_nothing_is_asked(tmp_path, monkeypatch, rows, said):
+    monkeypatch.setattr("click.prompt", lambda *_, **__: pytest.fail("it asks"))
+    (tmp_path / "rows.csv").write_text(rows)
+    with pytest.raises(EdgelineError, match=said):
+        _asked(read_table(str(tmp_path / "rows.csv")))
 
 
 def test_an_example_that_is_not_there_names_the_nearest(tmp_path):

@@ -1,12 +1,13 @@
 """`edgeline init` on public tables: what it writes learns as well as a straight line.
 
-Ingest, tf.Transform and the training are the pipeline's own. Whole runs, to a published bundle, on
-22 tables beside scikit-learn are benchmarks/init_tables.py.
+Ingest, tf.Transform and the training are the pipeline's own; iris goes on to a published bundle.
+Whole runs on 22 tables beside scikit-learn are benchmarks/init_tables.py.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from google.protobuf import json_format
 from scipy.optimize import minimize
 
 from edgeline import artifacts
-from edgeline.artifacts import examples, features
+from edgeline.artifacts import bundle, examples, features
 from edgeline.artifacts.features import Feature
 from edgeline.components.ingest.ingest import ingest
 from edgeline.components.validate.validate import validate
@@ -68,10 +69,25 @@ def straight_line(x, y, asked, classes):
     return (asked @ found.x.reshape(x.shape[1], classes)).argmax(1)
 
 
+def test_a_table_is_published_by_what_init_writes(tmp_path):
+    sys.path.append(str(Path(__file__).parent / "end_to_end"))
+    from command import edgeline
+
+    made = edgeline(tmp_path, "init", "iris", "--data", str(DATA / "columns/iris.csv"), "--yes")
+    assert made.code == 0, made.output
+    done = edgeline(tmp_path, "run", "iris/pipeline.py", "--set", "steps=300")
+    assert done.code == 0, done.output
+    manifest = bundle.read(tmp_path / "iris" / "models" / "iris" / "1")
+    told = manifest.verification["metrics"]["accuracy"]
+    assert told["edge"] == told["cloud"] >= 0.9  # of 51 rows
+    [drawn] = done.run.glob("reports/train.*.html")
+    assert '<g class="op"' in drawn.read_text()
+
+
 @pytest.mark.parametrize(
     "table",
     [
-        pytest.param("columns/iris.csv", marks=pytest.mark.long),  # penguins have classes, too
+        pytest.param("columns/iris.csv", marks=pytest.mark.long),  # published above
         "tables/penguins.csv",
         "tables/diabetes.csv",
     ],

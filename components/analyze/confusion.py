@@ -12,7 +12,7 @@ from edgeline.reports import report
 from edgeline.reports.report import Section
 
 MOST_DRAWN = 30  # classes
-MOST_NARROW = 12  # whose numbers fit on a small screen; of more it shows the colours
+MOST_NARROW = 12  # that stand beside each other on a small screen; more are written upwards
 PAIRS = 20
 STRONGEST = 75  # per cent of the colour, so that the text on it can be read in light and dark
 
@@ -66,7 +66,7 @@ def _cell(count: float, share: float, right: bool) -> Markup:
     shown = report.number(int(count) if float(count).is_integer() else float(count))
     return Markup(
         '<td class="n" title="{}, {:.2%}" style="background:color-mix(in srgb, {} {:.0f}%, '
-        'transparent)">{}</td>'
+        'transparent)"><span>{}</span></td>'
     ).format(shown, share, colour, strength, shown if count else "")
 
 

@@ -309,7 +309,7 @@ def _along(
     are 0 where there was no time to make it complete.
 
     The middle of equal steps, twice as many for rows that are not complete yet: what a ReLU bends
-    at a point is no polynomial, so a rule of higher order gains nothing. Some rows are completed
+    at a point is not a polynomial, so a rule of higher order gains nothing. Some rows are completed
     before others are begun, so that an end of the time leaves whole ones.
     """
     rows = len(targets)

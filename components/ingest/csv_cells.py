@@ -72,7 +72,7 @@ class Cells:
         """Text as a type of `TYPES`; a null stays one.
 
         Raises:
-            pa.ArrowInvalid: a cell is no such value.
+            pa.ArrowInvalid: a cell is not such a value.
         """
         if name == "string":
             return column
@@ -134,7 +134,7 @@ NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 
 
 def _decimal_digits(column: pa.Array) -> pa.Array:
-    """The same; 0x10, which Arrow takes for 16, is no number here."""
+    """The same; 0x10, which Arrow takes for 16, is not a number here."""
     # one by one: starts_with is twice as slow where it ignores case
     if any(pc.any(pc.starts_with(column, sign)).as_py() for sign in ("0x", "0X")):
         raise pa.ArrowInvalid("a cell is hexadecimal")

@@ -22,13 +22,13 @@ from edgeline.components.model_card import needs, operator_graph, stages, target
 from edgeline.components.model_card.card import Card, NamedCompiledModel, PredictedPlacement
 from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
+from edgeline.reports import graph as boxes
 from edgeline.reports import report
 from edgeline.reports.report import GREEN, GREY, ORANGE, RED, Fact, Section
 from edgeline.reports.requirements import fact as requirements_fact
 from edgeline.reports.requirements import section as requirements_section
 
 DEVICES = {"npu": "NPU", "edgetpu": "Edge TPU", "cpu": "CPU"}
-MOST_DRAWN = 3000  # operators; beyond, a drawing helps nobody and the page grows heavy
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def graphs(card: Card) -> list[Section]:
     found = drawings(card)
     if not found:
         return []
-    parts = [operator_graph.style()]
+    parts = [boxes.style()]
     for place, drawing in enumerate(found):
         parts.append(
             Markup("<details{}><summary>{}</summary>{}</details>").format(
@@ -215,7 +215,7 @@ def graphs(card: Card) -> list[Section]:
 
 def _drawing(drawing: Drawing) -> Markup:
     parts = [operator_graph.key(drawing.spots)]
-    if len(drawing.spots) <= MOST_DRAWN:
+    if len(drawing.spots) <= boxes.MOST_DRAWN:
         parts.append(operator_graph.draw(drawing.graph, drawing.spots))
     else:
         count = report.number(len(drawing.spots))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from edgeline.components.train import network_graph
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.fitting import Fitting
+from edgeline.components.train.network_graph import tensors_of
 from edgeline.components.train.saving import FittingState
 from edgeline.reports import report
 from edgeline.reports.drawn import drawn
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 MANY_TIMES = 30  # from where on a curve of norms is drawn by its orders of magnitude
 
@@ -77,7 +78,7 @@ def write_report(
                     [(f["name"], f["dtype"], str(f["shape"])) for f in metadata["features"]],
                 ),
             ),
-            report.Section("Network", _layers(network)),
+            report.Section("Network", _layers(network) + network_graph.drawn(network)),
         ],
     )
 
@@ -156,30 +157,19 @@ def _duration(seconds: float) -> str:
 def _layers(network: keras.Model) -> Markup:
     """The layers as a table. (What Keras' `summary` prints is cut at the terminal's width.)"""
     made_by = {
-        id(tensor): layer.name for layer in network.layers for tensor in _tensors(layer, "output")
+        id(tensor): layer.name for layer in network.layers for tensor in tensors_of(layer, "output")
     }
     rows = [
         (
             layer.name,
             type(layer).__name__,
-            ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(layer, "output")),
+            ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(layer, "output")),
             layer.count_params() if layer.built else None,
-            ", ".join(dict.fromkeys(made_by.get(id(t), "") for t in _tensors(layer, "input"))),
+            ", ".join(dict.fromkeys(made_by.get(id(t), "") for t in tensors_of(layer, "input"))),
         )
         for layer in network.layers
     ]
     return report.table(["layer", "type", "output shape", "parameters", "connected to"], rows)
-
-
-def _tensors(layer: keras.Layer, side: Literal["input", "output"]) -> list[tf.Tensor]:
-    """What a layer takes or gives; nothing for one that was never called with symbolic tensors."""
-    import tensorflow as tf
-
-    try:
-        tensors: list[tf.Tensor] = tf.nest.flatten(getattr(layer, side))
-    except (AttributeError, ValueError):  # Keras raises either, by the kind of layer
-        return []
-    return tensors
 
 
 def _curves(state: FittingState) -> Markup:

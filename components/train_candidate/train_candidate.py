@@ -77,7 +77,7 @@ class CandidateTask:
 
 @dataclass(frozen=True)
 class AskedOfAll:
-    """What all candidates of a run are held to; fields are called as those of the components."""
+    """What all candidates of a run must meet; fields are called as those of the components."""
 
     label: str
     beam_options: Sequence[str] = ()

@@ -78,11 +78,13 @@ def init(
     check_new(folder)
     asks = not (data or yes or told.as_json) and sys.stdin.isatty() and sys.stdout.isatty()
     if asks:
-        data = click.prompt(
+        typed = click.prompt(
             "Your data: a file, folder or address (nothing: made-up readings to begin with)",
             default="",
             show_default=False,
-        ).strip()
+        )
+        places = (each.strip() for each in typed.split(","))  # no shell has expanded them
+        data = ",".join(map(os.path.expanduser, places))
     if not data:
         make_project(folder)
     else:
@@ -127,11 +129,11 @@ def _asked(table: ReadTable) -> ProposedProject:
     """The same, as a person answers; a wrong answer is said, and asked for again.
 
     Raises:
-        EdgelineError: no column can be a label.
+        EdgelineError: no answer would make a project.
     """
-    from edgeline.starter.own_data import likely_label, propose
+    from edgeline.starter.own_data import askable_label, propose
 
-    usual = likely_label(table)
+    usual = askable_label(table)
     click.echo(f"{table.rows:,} rows with the columns {', '.join(table.columns)}.")
     shown = {task: word for word, task in TASKS.items()}
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from edgeline.cli import completion
-from edgeline.errors import EdgelineError, at_path, shortened
+from edgeline.errors import EdgelineError, at_path, first_line, shortened
 from edgeline.version import __version__
 
 
@@ -148,14 +149,7 @@ def _sentences() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        if not error.strerror:
-            raise
-        if not error.filename:
-            click.echo(f"Error: {error.strerror}.", err=True)
-            sys.exit(1)
-        name = error.filename
-        place = os.fsdecode(name) if isinstance(name, bytes) else str(name)
-        found = at_path(error, f"{shortened(place)}: {error.strerror}.")
+        found = _of_system(error)
         click.echo(f"Error: {found}", err=True)
         sys.exit(found.exit_code)
     except ModuleNotFoundError as error:
@@ -163,3 +157,28 @@ def _sentences() -> Iterator[None]:
 
         click.echo(f"Error: {install_hint(error)}", err=True)
         sys.exit(1)
+
+
+_WAYS_OUT = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ELOOP), "check the path"),
+    errno.EISDIR: "name a file, not a folder",
+    **dict.fromkeys((errno.EEXIST, errno.ENOTEMPTY), "name another, or remove it first"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change who may use it, or name another"),
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on the disk"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
+    **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "end other programs, and try again"),
+}
+
+
+def _of_system(error: OSError) -> EdgelineError:
+    """The sentence for what no command foresaw: the file, what the system or a library said of it,
+    and the way out."""
+    said = error.strerror or first_line(error)
+    if not error.filename or isinstance(error.filename, int):  # or opened by its number
+        way = _WAYS_OUT.get(error.errno or 0, "check the disk and the network, and try again")
+        return EdgelineError(f"A file or an address cannot be used ({said}): {way}.")
+    name = shortened(os.fsdecode(error.filename))
+    way = _WAYS_OUT.get(error.errno or 0, "check the file and its disk")
+    return at_path(error, f"{name} cannot be used ({said}): {way}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from edgeline.cli.run import LATEST, root_of_runs
 from edgeline.cli.run_names import named
 from edgeline.cli.told import Told, telling
 from edgeline.errors import EdgelineError, UsageError
+
+if TYPE_CHECKING:
+    from edgeline.local.runs import KeptRun
 
 GB = 1_000_000_000
 
@@ -40,7 +45,7 @@ def logs(told: Told, run: str, task: str | None, root: str) -> None:
     """Print what TASK of RUN has printed; by default what its failed tasks have."""
     from edgeline.errors import did_you_mean
 
-    found = named(root, run)
+    found = _run_of_logs(root, run, task)
     tasks = found.result.tasks
     if task is not None and task not in tasks:
         raise UsageError(f"Run {found.name} has no task {task!r}. {did_you_mean(task, tasks)}")
@@ -61,6 +66,22 @@ def logs(told: Told, run: str, task: str | None, root: str) -> None:
         if len(names) > 1:
             click.echo(f"== {name}")
         click.echo(text, nl=False)
+
+
+def _run_of_logs(root: str, run: str, task: str | None) -> KeptRun:
+    """The run that was named; who has named a task alone is told where it stands."""
+    try:
+        return named(root, run)
+    except UsageError:
+        latest: tuple[str, ...] = ()
+        with contextlib.suppress(EdgelineError):  # no run is kept
+            latest = tuple(named(root, LATEST).result.tasks)
+        if task is None and run in latest:
+            raise UsageError(
+                f"{run} is a task of the latest run, and a task follows its run: "
+                f"`edgeline logs {LATEST} {run}`."
+            ) from None
+        raise
 
 
 @click.command()

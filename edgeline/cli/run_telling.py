@@ -23,7 +23,7 @@ from edgeline.errors import UsageError
 def track(
     told: Told, run: str | None, track: str, root: str, host: str | None, namespace: str | None
 ) -> None:
-    """Send RUN to an MLflow tracking server; by default all that a server has not got all of.
+    """Send RUN to an MLflow tracking server; by default all that a server does not have in full.
 
     RUN can be one that was not tracked when it ran. What the server has already is not sent again.
     With --host it is a run of a KFP server, whose tasks could not reach MLflow.
@@ -52,7 +52,7 @@ def register(
     told: Told, run: str | None, root: str, host: str | None, namespace: str | None
 ) -> None:
     """Register what RUN has published with Kubeflow's registry of models; by default all that it
-    has not got.
+    lacks.
 
     MODEL_REGISTRY_URL names it. RUN can be one that ran without it. What is registered already is
     not registered again. With --host it is a run of a KFP server, whose tasks could not reach it.

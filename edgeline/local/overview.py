@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from edgeline.artifacts import outcomes
-from edgeline.artifacts.folder import facts_of
+from edgeline.artifacts.folder import digest_of, facts_of
 from edgeline.local import concerns, made, quality
 from edgeline.local.concerns import Concern
 from edgeline.local.links import link
@@ -141,7 +141,7 @@ def _ran(result: RunResult, head: Mapping[str, Any]) -> list[tuple[str, str]]:
         module += f" (sha256 {pin[:SHOWN]})"
     rows = [
         ("data", values.get("data", "")),
-        ("rows", _rows(result)),
+        *_examples(result),
         ("module", module),
         (
             "pipeline",
@@ -165,14 +165,17 @@ def _ran(result: RunResult, head: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-def _rows(result: RunResult) -> str:
-    """How many rows each split has, by the first artifact that tells."""
+def _examples(result: RunResult) -> Iterator[tuple[str, str]]:
+    """How many rows each split has and the digest of them all, by the first artifact that tells."""
     for task in result.tasks.values():
         for output in task.artifacts.values() if task.state in DONE else ():
             splits = facts_of(output["uri"]).get("splits")
             if isinstance(splits, dict) and splits:
-                return ", ".join(f"{name} {int(each['rows']):,}" for name, each in splits.items())
-    return ""
+                told = (f"{name} {int(each['rows']):,}" for name, each in splits.items())
+                yield "rows", ", ".join(told)
+                # as in the provenance of a bundle
+                yield "data digest", f"sha256 {(digest_of(output['uri']) or '')[:SHOWN]}"
+                return
 
 
 def _given(head: Mapping[str, Any]) -> list[tuple[str, str]]:

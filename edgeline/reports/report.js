@@ -11,9 +11,10 @@ function element(tag, properties) {
   return Object.assign(document.createElement(tag), properties);
 }
 
-/* A cell as a number, its unit counted in; NaN where it is none. */
+/* A cell as a number, its unit counted in; NaN where it is none, as a date, a version or a time of day:
+   what follows a number stands apart from it. */
 function amount(text) {
-  const found = text.match(/^[<>≥≤~\s]*([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)\s*(%|[A-Za-zµ]*)/i);
+  const found = text.match(/^[<>≥≤~\s]*([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)\s*(%|[A-Za-zµ]*)(?=$|\s+\D|[,;:)]\s)/i);
   return found ? Number(found[1].replace(/,/g, "").replace("−", "-")) * (UNITS[found[2]] || 1) : NaN;
 }
 

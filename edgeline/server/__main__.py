@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError
 from edgeline.server import threads
 from edgeline.server.main import comes_later, serve
+from edgeline.server.options import options
 from edgeline.server.settings import ServerSettings
 from edgeline.server.versions import trial
 from edgeline.server.watching import logs
-
-KINDS = {"int": (int, "N"), "float": (float, "X"), "str": (str, "TEXT")}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,18 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="PATH",
         help="a bundle, a folder of bundles, .tflite files, or, with --root, a signed repository",
     )
-    about = descriptions()
-    for setting in fields(ServerSettings):
-        assert setting.default is not MISSING
-        kind, metavar = KINDS[str(setting.type).removesuffix(" | None")]
-        shown = "" if setting.default in (None, "") else f" (default: {setting.default})"
+    for each in options():
         parser.add_argument(
-            "--" + setting.name.replace("_", "-"),
-            type=kind,
+            each.flag,
+            type=each.kind,
             action=_Once,
-            metavar=metavar,
+            metavar=each.metavar,
             default=argparse.SUPPRESS,  # `ServerSettings` has them
-            help=about.get(setting.name, "").replace("%", "%%") + shown,
+            help=each.about.replace("%", "%%"),
         )
     given = vars(parser.parse_args(arguments))
     for name, value in given.items():
@@ -86,13 +79,6 @@ class _Once(argparse.Action):
         if hasattr(namespace, self.dest):
             parser.error(f"{option_string} is given twice: leave one out")
         setattr(namespace, self.dest, values)
-
-
-def descriptions() -> dict[str, str]:
-    """What each setting is, as the docstring of `ServerSettings` says; empty under `python -OO`."""
-    text = (ServerSettings.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(text.split()).rstrip(".") for name, text in entries}
 
 
 if __name__ == "__main__":

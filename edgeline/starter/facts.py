@@ -41,7 +41,8 @@ class ColumnFacts:
     squares: float = 0.0
     low: float = math.inf
     high: float = -math.inf
-    rising: bool = True
+    rising: bool = True  # or all equal; so is falling
+    falling: bool = True
     last: Any = None
     values: Counter[Any] = field(default_factory=Counter)
 
@@ -63,6 +64,11 @@ class ColumnFacts:
         return bool(
             pa.types.is_integer(self.type) and self.low >= YEAR_2000 and self.high < YEAR_2050
         )
+
+    @property
+    def in_order(self) -> bool:
+        """Whether its numbers never fall, or never rise: the latest may be first or last."""
+        return self.rising or self.falling
 
     @property
     def is_many(self) -> bool:
@@ -91,8 +97,9 @@ class ColumnFacts:
         self.squares += float(numbers @ numbers)
         self.low = min(self.low, float(numbers.min()))
         self.high = max(self.high, float(numbers.max()))
-        follows = self.last is None or numbers[0] >= self.last
-        self.rising = self.rising and follows and bool((np.diff(numbers) >= 0).all())
+        steps = np.diff(numbers, prepend=numbers[0] if self.last is None else self.last)
+        self.rising = self.rising and bool((steps >= 0).all())
+        self.falling = self.falling and bool((steps <= 0).all())
         self.last = numbers[-1]
 
 

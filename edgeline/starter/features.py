@@ -18,10 +18,12 @@ MOST_DIFFERENT = 0.5  # of a column of words, the share of values that are diffe
 SOME = 0.05  # share of a table's rows that have both values, without which nothing is said
 LIKE_TIME = re.compile(r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
 _ID = re.compile(
-    r"(?:^|[\W_])(?:id|ids|uuid|guid|key|index|row|rownames|nr|no)$|(?<=[a-z])(?:ID|Id|UUID|Key)$"
+    r"(?:^|[\W_])(?:id|ids|uuid|guid|key|nr|no)$|(?<=[a-z])(?:ID|Id|UUID|Key)$"
     r"|^(?:individual|subject|patient|customer|client|user|person|household|account|device|machine|"
-    r"session|order|invoice|ticket|passenger|name)s?(?:[\W_]?(?:id|name|number|nr|no))?$",
+    r"session|order|invoice|ticket|passenger)s?(?:[\W_]?(?:id|name|number|nr|no))?$",
 )
+# of values that differ in each row; others may be a quantity, as of air_quality_index, or a kind
+_ROW = re.compile(r"(?:^|[\W_])(?:index|row|rownames)$|^names?$")
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,12 @@ def of_table(table: ReadTable, label: Label, without: frozenset[str] = frozenset
     )
 
 
-def is_called_id(name: str) -> bool:
-    """Whether a column's name says that it tells rows, or whom they are of, apart."""
-    return bool(_ID.search(name) or _ID.search(name.lower()))
+def _is_called(pattern: re.Pattern[str], name: str) -> bool:
+    return bool(pattern.search(name) or pattern.search(name.lower()))
 
 
 def _is_series(seen: ColumnFacts, rows: int) -> bool:
-    return seen.rising and seen.filled == rows and len(seen.values) > MOST_WHOLE
+    return seen.in_order and seen.filled == rows and len(seen.values) > MOST_WHOLE
 
 
 def _is_group(name: str, seen: ColumnFacts, rows: int) -> bool:
@@ -102,7 +103,7 @@ def _is_group(name: str, seen: ColumnFacts, rows: int) -> bool:
         or seen.first_gap is not None
     ):
         return False
-    return is_called_id(name) and MOST_WHOLE < len(seen.values) <= rows / 2 and not seen.is_many
+    return _is_called(_ID, name) and MOST_WHOLE < len(seen.values) <= rows / 2 and not seen.is_many
 
 
 def _unfit(name: str, seen: ColumnFacts, rows: int) -> str:
@@ -118,7 +119,8 @@ def _unfit(name: str, seen: ColumnFacts, rows: int) -> str:
         return "it has the same value in each row"
     if pa.types.is_integer(seen.type) and (different >= rows or seen.is_many) and not seen.is_time:
         counts = seen.high - seen.low < 2 * rows
-        if is_called_id(name) or (different >= rows and (counts or seen.rising)):
+        called = _is_called(_ID, name) or _is_called(_ROW, name)
+        if called or (different >= rows and (counts or seen.in_order)):
             return "it has another whole number in each row, as an id has"
     if not seen.is_number and all(LIKE_TIME.match(str(value)) for value in seen.values):
         return (

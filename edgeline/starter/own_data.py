@@ -145,6 +145,22 @@ def likely_label(table: ReadTable) -> str:
     return next(iter(possible))
 
 
+def askable_label(table: ReadTable) -> str:
+    """The likeliest label with which a table makes a project, before anybody is asked for one.
+
+    Raises:
+        EdgelineError: none does; it is what the likeliest lacks.
+    """
+    lacking: list[EdgelineError] = []
+    for name in dict.fromkeys([likely_label(table), *table.columns]):
+        try:
+            propose(table, name)
+            return name
+        except EdgelineError as error:
+            lacking.append(error)
+    raise lacking[0]
+
+
 def write(folder: Path, proposal: ProposedProject, templates: Mapping[str, str]) -> None:
     """Write the files of a project.
 
@@ -215,9 +231,9 @@ def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
     penalties = 0.5 / trained, _hidden_penalty(found, trained)
     return {
         "name": name,
-        "file": Path(table.data).name,
+        "file": _shown(Path(table.data).name)[1:-1],  # as a docstring may hold it
         "label": _shown(found.name),
-        "shown_label": f"`{found.name}`",
+        "shown_label": f"`{_escaped(found.name)}`",
         "summary": _shown(f"{found.name} of {Path(table.data).name}"),
         "data": _shown(",".join(map(_absolute, table.data.split(",")))),
         "of_label": _of_label(found),
@@ -232,9 +248,11 @@ def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
         "imported": "day_of_week, fill_missing, hour_of_day" if taken.times else "fill_missing",
         "penalties": ", ".join(f"{_short(each)!r}" for each in penalties),
         "hidden_units": "[16]" if table.rows < 5000 else "[32, 16]",
-        "left_out": "".join(f"# left out: {n!r}, {why}\n" for n, why in taken.left_out.items()),
-        "label_told": found.told,
-        "proposed": "\n".join(f"# {each.metric}: {each.why}" for each in proposed),
+        "left_out": "".join(
+            f"# left out: {n!r}, {_escaped(why)}\n" for n, why in taken.left_out.items()
+        ),
+        "label_told": _escaped(found.told),
+        "proposed": "\n".join(f"# {each.metric}: {_escaped(each.why)}" for each in proposed),
         "evaluation": _shown(label.eval_config(proposed)),
         "difference": _edge(found),
         "objects": "".join(_object(key, values) for key, values in objects.items() if values),
@@ -347,7 +365,7 @@ def _python(value: object) -> str:
         return f"{{{', '.join(f'{_python(n)}: {_python(v)}' for n, v in value.items())}}}"
     if isinstance(value, (Verbatim, bool)):
         return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _shown(value, None)
 
 
 def _absolute(place: str) -> str:
@@ -363,5 +381,17 @@ def _short(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def _shown(value: object) -> str:
-    return json.dumps(value, indent=4, ensure_ascii=False)
+def _shown(value: object, indent: int | None = 4) -> str:
+    """Texts, numbers and lists or dicts of them as Python that the data cannot end: of what the
+    data hold, a written file has this, or `_escaped` in a comment, and nothing else."""
+    lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")  # none is in a text
+    return "\n".join(map(_escaped, lines))
+
+
+def _escaped(text: str) -> str:
+    """A text on one line, as a comment may hold it: what ends a line, hides or turns what follows
+    it stands as an escape."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )

@@ -146,11 +146,35 @@ def test_a_run_removes_only_its_own_drafts(tmp_path: Path) -> None:
     assert other.exists()
 
 
-def test_a_place_that_cannot_be_written_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "models/taxi"),
+            2,
+            "models/taxi cannot be used (Permission denied): change who may use it, or name "
+            "another.",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "A file or an address cannot be used (No space left on device): make room on the disk.",
+        ),
+        (
+            OSError("Couldn't deserialize thrift.\nA second line"),  # as libraries raise it
+            1,
+            "A file or an address cannot be used (Couldn't deserialize thrift): check the disk and "
+            "the network, and try again.",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence_with_the_way_out(
+    capsys: pytest.CaptureFixture[str], error: OSError, code: int, said: str
+) -> None:
     with pytest.raises(SystemExit) as ended, cli._sentences():
-        raise PermissionError(13, "Permission denied", "models/taxi")
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == "Error: models/taxi: Permission denied.\n"
+        raise error
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"Error: {said}\n"
 
 
 def test_a_terminal_keeps_its_width(monkeypatch: pytest.MonkeyPatch) -> None:

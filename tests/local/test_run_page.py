@@ -99,7 +99,12 @@ def a_run(folder: Path, **states: str) -> RunResult:
     (folder / "logs" / "publish.log").write_text(
         "one line\n</pre><script>bad()</script> the last\n"
     )
+    examples = made(
+        work, "examples", "examples/v1", {"rows.json": 1},
+        splits={"train": {"rows": 10000}, "eval": {"rows": 4896}},
+    )  # fmt: skip
     outputs: dict[str, dict[str, Any]] = {
+        "ingest": {"examples": examples},
         "analyze": {
             "evaluation": evaluation,
             "evaluation_report": {"uri": str(work / "evaluation_report"), "metadata": {}},
@@ -156,8 +161,9 @@ def browsed(page: Path, folder: Path, fragment: str = "") -> str:
     return done.stdout
 
 
-def test_the_first_screen_answers(page):
+def test_the_first_screen_answers(page, run):
     said = words(page)
+    digest = artifacts.folder.digest_of(run.folder / "work" / "examples")
     for answer in (
         "taxi published",
         "auc 0.9509 blessed",
@@ -170,6 +176,7 @@ def test_the_first_screen_answers(page):
         "taxi version 3",
         "float litert 182.2 kB 0.3 / 2 ms approved",
         "data taxi.csv (sha256 cccccccccccc)",
+        f"rows eval 4,896, train 10,000 data digest sha256 {digest[:12]}",
         "pipeline taxi (sha256 5c8153a7da38)",
         "edgeline 0.1.0 (sha256 46a9b45260af), Python 3.11.7, TensorFlow 2.21.0",
         "2026-01-31 12:00 UTC",

@@ -65,6 +65,7 @@ def test_logs_and_pages(two, monkeypatch):
                                 "to see its log.")  # fmt: skip
     assert edgeline("logs", two[1], "read")[1].endswith("no log: its result is another run's.")
     assert "Did you mean read?" in edgeline("logs", two[1], "reed")[1]
+    assert edgeline("logs", "tell")[1].endswith("follows its run: `edgeline logs latest tell`.")
 
 
 def test_what_others_need_and_the_latest_stay(two, tiny):

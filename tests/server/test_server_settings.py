@@ -8,7 +8,8 @@ from dataclasses import fields
 import pytest
 
 from edgeline.errors import EdgelineError
-from edgeline.server.__main__ import descriptions, main
+from edgeline.server.__main__ import main
+from edgeline.server.options import descriptions
 from edgeline.server.settings import ServerSettings
 
 

@@ -271,7 +271,7 @@ def _unpack(value: Any, field: Field, wire: int) -> Any:
         return array != 0 if kind == "bool" else array.view(_NUMPY[kind])
     width = 4 if kind == "float" else 8
     if (wire != 2 and wire != (5 if kind == "float" else 1)) or len(value) % width:
-        raise WireError(f"field {field.name} is no {kind}")
+        raise WireError(f"field {field.name} is not of type {kind}")
     return np.frombuffer(value, _NUMPY[kind])
 
 

@@ -327,7 +327,7 @@ def _with_missing(array: Array, dtype: str, what: str, raw: bool) -> Array:
     missing = MISSING.get(dtype, float("nan")) if floating or (raw and dtype == "int64") else None
     for number in array.flat:
         if number is None and missing is None:
-            raise invalid(f"{what} holds null, which is no {dtype}.")
+            raise invalid(f"{what} holds null, which is not of type {dtype}.")
         if not isinstance(number, (int, float, type(None))) or isinstance(number, bool):
             if isinstance(number, list):
                 raise _ragged(what)

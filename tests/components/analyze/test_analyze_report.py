@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from markupsafe import Markup
-from panel import cut_in_panel
+from panel import WIDTH, cut_in_panel
 
 from edgeline.components.analyze import confusion, curves, report, scales, threshold_table
 from edgeline.components.analyze.report import Slice
@@ -82,10 +82,12 @@ def test_slices_stand_on_an_axis_that_begins_where_they_differ():
     assert "0.85, 95 % interval 0.83 to 0.87" in section.body
 
 
-@pytest.mark.parametrize("classes", [10, 30])
-def test_a_matrix_is_not_cut_in_the_panel_of_kubeflow_s_pages(classes, tmp_path):
+@pytest.mark.parametrize(("classes", "wide"), [(10, WIDTH), (30, WIDTH), (30, 390)])
+def test_a_matrix_shows_all_in_the_panel_of_kubeflow_s_pages_and_on_a_phone(
+    classes, wide, tmp_path
+):
     counts = np.full((classes, classes), 1234) + 90_000 * np.eye(classes, dtype=int)
     names = [f"class {n} of many" for n in range(classes)]
     [matrix, _] = confusion.sections(counts, names, "by the best score")
     page = html.page("Evaluation", [], [matrix])
-    assert cut_in_panel({"page": page}, tmp_path) == {}
+    assert cut_in_panel({"page": page}, tmp_path, wide) == {}

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeline.components.model_card import operator_graph
-from edgeline.components.model_card.layout import BOX_HEIGHT, BOX_WIDTH, WIDE, arrange
 from edgeline.components.model_card.operator_graph import Spot
 from edgeline.formats import tflite
+from edgeline.reports.graph_layout import BOX_HEIGHT, BOX_WIDTH, WIDE, arrange
 from edgeline.reports.report import GREY
 
 MODELS = [*sorted(CORAL.glob("*.tflite")), *sorted(DATA.glob("*.tflite"))]

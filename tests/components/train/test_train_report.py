@@ -30,6 +30,17 @@ def test_each_layer_is_listed_with_shape_parameters_and_what_it_reads(tmp_path, 
     assert "Dense" in row and "(None, 4)" in row and ">24<" in row and "joined" in row
     row = html[html.index(">joined<") :].split("</tr>")[0]
     assert "(None, 5)" in row and "a, b" in row
+    drawing = html[html.index('<div class="ops"') :]
+    assert drawing.count('class="op"') == 2 and drawing.count('class="end"') == 3
+    assert drawing.count("<path") == 4 and "input b: float32 ?×2" in drawing
+
+
+def test_a_network_whose_joints_keras_does_not_tell_is_not_drawn(tmp_path, monkeypatch):
+    import keras
+
+    taken, twice = keras.Input((3,)), keras.layers.Dense(3)
+    html = page(keras.Model(taken, twice(twice(taken))), tmp_path, monkeypatch)
+    assert "There is no drawing" in html and '<div class="ops"' not in html
 
 
 def test_a_subclassed_network_has_its_layers_without_shapes(tmp_path, monkeypatch):
