@@ -379,8 +379,9 @@ class Exchanges:
             return
         stream.is_answered = True
         number = stream.number
-        waits = isinstance(answer, bytes) and not self.flow.takes(stream, len(answer) + 5)
-        if waits and not self._has_room(stream, len(answer) + 5):
+        size = len(answer) + 5 if isinstance(answer, bytes) else 0
+        waits = bool(size) and not self.flow.takes(stream, size)
+        if waits and not self._has_room(stream, size):
             answer = streams.no_memory()
         if isinstance(answer, ServingError):
             block = h2.OK_HEADERS + h2.error_trailers(answer)
