@@ -16,7 +16,7 @@ KINDS: dict[str, tuple[type, str]] = {
 
 
 @dataclass(frozen=True)
-class Option:
+class ServeOption:
     """An option.
 
     Attributes:
@@ -32,7 +32,7 @@ class Option:
     about: str
 
 
-def options() -> Iterator[Option]:
+def options() -> Iterator[ServeOption]:
     """All of them, in the order of `ServerSettings`."""
     about = descriptions()
     for setting in fields(ServerSettings):
@@ -40,7 +40,7 @@ def options() -> Iterator[Option]:
         kind, metavar = KINDS[str(setting.type).removesuffix(" | None")]
         shown = "" if setting.default in (None, "") else f" (default: {setting.default})"
         flag = "--" + setting.name.replace("_", "-")
-        yield Option(flag, kind, metavar, about.get(setting.name, "") + shown)
+        yield ServeOption(flag, kind, metavar, about.get(setting.name, "") + shown)
 
 
 def descriptions() -> dict[str, str]:
