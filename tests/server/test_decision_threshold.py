@@ -135,7 +135,7 @@ def test_v2_over_grpc_has_the_parameters_too(instance):
         )
         for name, (kind, data) in contents.items()
     ]
-    asked = m.read(memoryview(encode({"inputs": inputs}, m.INFER_REQUEST)), m.INFER_ASKED)
+    asked = memoryview(encode({"inputs": inputs}, m.INFER_REQUEST))
     outputs = m.read(memoryview(_infer(asked, instance)), m.INFER_RESPONSE)["outputs"]
     (output,) = (each for each in outputs if each["name"] == "score")
     assert output["parameters"]["decision_threshold"] == {"double_param": 0.25}
