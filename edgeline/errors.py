@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -82,6 +83,19 @@ def first_line(error: BaseException) -> str:
 def shortened(value: str) -> str:
     """What was typed, as it is told: nobody reads thousands of characters."""
     return value if len(value) <= 300 else f"{value[:100]}…"
+
+
+def harmless(text: str) -> str:
+    """A text as a terminal may show it: what moves its cursor, names its window or turns the order
+    of letters stands as an escape, since data and servers put their own words in sentences."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each
+        if each.isprintable() or each in "\n\t" or unicodedata.category(each) == "Zs"
+        else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str], what: str = "Choose one of") -> str:

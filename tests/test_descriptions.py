@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgeline.cli.main import cli
+from edgeline.cli.main import PLACES, cli
 from edgeline.cli.pipelines import listed
 from edgeline.components import catalogue as components
 from edgeline.components import measured
@@ -36,6 +36,12 @@ def test_every_component_is_in_readme_s_table() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     wanted = {each: f"| [{each}](components/{each}/README.md) |" for each in components.names()}
     assert [each for each, line in wanted.items() if line not in readme] == []
+
+
+def test_every_command_is_in_readme_s_table() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    table = readme[readme.index("## The command line") :].partition("\n## ")[0]
+    assert [name for name in PLACES if f"`edgeline {name} " not in table] == []
 
 
 @pytest.mark.parametrize("name", pipelines.names())

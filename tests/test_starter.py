@@ -363,7 +363,58 @@ def test_an_index_and_a_name_that_rows_share_are_features(tmp_path, monkeypatch)
     (tmp_path / "rows.csv").write_text(rows_of(air, name, row, X, CLASS))
     said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
     assert "split_key" not in pipeline and said.count("is left out") == 1
+    assert "name is a feature, though its values repeat: if it says whose a row is" in said
     assert "row is left out: it has another whole number in each row, as an id has" in said
+
+
+@pytest.mark.parametrize("step", [900, -900])
+def test_a_quantity_by_which_rows_are_sorted_is_a_feature_and_numbers_in_turn_are_not(
+    step, tmp_path, monkeypatch
+):
+    salary = ("salary", lambda n: 200_000 + n * step + n % 7)
+    turn = ("turn", lambda n: 5_000 + n * 3 + n % 2)
+    (tmp_path / "rows.csv").write_text(rows_of(salary, turn, X, CLASS))
+    said, _ = init(tmp_path, monkeypatch, "--label", "kind")
+    assert said.count("is left out") == 1 and "turn is left out: it has another whole" in said
+
+
+def test_numbers_that_no_model_computes_with_are_left_out_or_refused(tmp_path, monkeypatch):
+    for largest in (1e25, 1e200, 1.7e308):
+        huge = ("huge", lambda n, size=largest: size * ((n % 7 + 1) / 7))
+        (tmp_path / "rows.csv").write_text(rows_of(huge, X, CLASS))
+        said, _ = init(tmp_path, monkeypatch, "--label", "kind")
+        assert f"huge is left out: it has numbers as large as {largest:.3g}" in said
+        shutil.rmtree(tmp_path / "wind")
+        said, pipeline = init(tmp_path, monkeypatch, "--label", "huge", "--task", "regression")
+        assert "scale it, or name another label" in said and not pipeline
+
+
+def test_names_in_the_data_do_not_move_the_cursor(tmp_path, monkeypatch):
+    names = [("a\x1b]0;owned\x07\x1b[2J", "same".format), ("b\u202e", "same".format)]
+    (tmp_path / "rows.csv").write_text(rows_of(*names, X, CLASS))
+    said, _ = init(tmp_path, monkeypatch, "--label", "kind")
+    assert "\x1b" not in said and "\u202e" not in said
+    assert r"a\x1b]0;owned\x07\x1b[2J is left out" in said and r"b\u202e is left out" in said
+
+
+def test_a_column_called_as_what_is_made_loses_nothing(tmp_path, monkeypatch):
+    hours = [f"2026-01-{n // 24 + 1:02d} {n % 24:02d}:00" for n in range(120)]
+    made = ("when_hour_sin", lambda n: n * 31 % 17)
+    (tmp_path / "rows.csv").write_text(rows_of(("when", hours.__getitem__), made, X, CLASS))
+    said, pipeline = init(tmp_path, monkeypatch, "--label", "kind")
+    assert "a column 'when_hour_sin', as a feature made of 'when'" in said and not pipeline
+    many = [(f"x{at}", lambda n, at=at: n * (at + 3) % 17 / 4) for at in range(120)]
+    label = ("numbers", CLASS[1])
+    (tmp_path / "rows.csv").write_text(rows_of(*many, label))
+    init(tmp_path, monkeypatch, "--label", "numbers")
+    module = (tmp_path / "wind" / "module.py").read_text()
+    assert 'PACKED = PACKED_NUMBERS, PACKED_WORDS = "numbers_", "words"' in module
+
+
+def test_a_file_with_a_comma_in_its_name_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "x, y.csv").write_text(rows_of(X, CLASS))
+    said, _ = init(tmp_path, monkeypatch, "--label", "kind", data="x, y.csv")
+    assert "x, y.csv has a comma in its name" in said
 
 
 def test_a_task_and_columns_can_be_said(tmp_path, monkeypatch):

@@ -305,7 +305,10 @@ class Training(msgspec.Struct, frozen=True):
     ] = ""
     gradient_norms: Annotated[
         bool,
-        Meta(description="Whether the norm of the gradients is told by step and by epoch."),
+        Meta(
+            description="Whether the norm of the gradients is told by step and by epoch; of "
+            "several GPUs one is used then."
+        ),
     ] = False
     weight_column: Annotated[
         str,

@@ -100,8 +100,14 @@ def placed(
 
     alone = strategy is None and workers == 1
     # XLA cannot compile a step in which devices wait for each other
-    if alone and not (jit_compile or gradient_norms):
+    if alone:
         strategy = replicas.local_strategy(batch_size)
+    if strategy and alone and (jit_compile or gradient_norms):
+        print(
+            f"One of {strategy.num_replicas_in_sync} GPUs trains: the others cannot where "
+            f"{'jit_compile' if jit_compile else 'gradient_norms'} is set."
+        )
+        strategy = None
     model = made(strategy)
     if mixed_precision and optimising.is_legacy(model):
         raise EdgelineError(

@@ -75,7 +75,7 @@ def train(
             is exported computes in float32. Empty: as build_model says.
         jit_compile: Whether XLA compiles the training step; with one worker.
         gradient_norms: Whether the norm of the gradients is told by step and epoch; of small
-            networks the training then takes longer.
+            networks the training then takes longer, and of several GPUs one is used.
     """
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting

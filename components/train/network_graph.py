@@ -62,8 +62,14 @@ def tensors_of(
 ) -> list[tf.Tensor]:
     """What a layer or network takes or gives; nothing for one that was never called with symbolic
     tensors."""
+    import keras
     import tensorflow as tf
 
+    called = getattr(layer, "_inbound_nodes", [])
+    if isinstance(layer, keras.Model) and len(called) == 1 and side in ("input", "output"):
+        # a network within one has inputs of its own, and Keras gives those
+        (node,) = called
+        return list(node.input_tensors if side == "input" else node.outputs)
     try:
         tensors: list[tf.Tensor] = tf.nest.flatten(getattr(layer, side))
     except (AttributeError, ValueError):  # Keras raises either, by the kind of layer

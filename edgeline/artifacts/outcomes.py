@@ -194,6 +194,8 @@ def is_value(found: Any, wanted: Any) -> bool:
     Numbers are alike by value: 3, 3.0 and "3", and 0.1 in single and in double precision. A text is
     alike as it is: "01234" is not 1234.
     """
+    if found is None or isinstance(found, bool) or wanted is None:
+        return False
     if isinstance(found, str) and (isinstance(wanted, str) or not _NUMBER.fullmatch(found)):
         return found == str(wanted)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeline.cli.told import Told, telling
-from edgeline.errors import EdgelineError, UsageError
+from edgeline.errors import EdgelineError, UsageError, harmless
 
 if TYPE_CHECKING:
     from edgeline.starter.facts import ReadTable
@@ -134,19 +134,19 @@ def _asked(table: ReadTable) -> ProposedProject:
     from edgeline.starter.own_data import askable_label, propose
 
     usual = askable_label(table)
-    click.echo(f"{table.rows:,} rows with the columns {', '.join(table.columns)}.")
+    click.echo(harmless(f"{table.rows:,} rows with the columns {', '.join(table.columns)}."))
     shown = {task: word for word, task in TASKS.items()}
     while True:
         name = click.prompt("Which column is to be predicted?", default=usual).strip()
         try:
             proposal = propose(table, name)
-            told = f"{name} is {proposal.label.told}; its task?"
+            told = harmless(f"{name} is {proposal.label.told}; its task?")
             word = click.prompt(
                 told, default=shown[proposal.label.task], type=click.Choice([*TASKS])
             )
             proposal = propose(table, name, TASKS[word])
             for column, why in proposal.features.left_out.items():
-                click.echo(f"{column} is left out: {why}.")
+                click.echo(harmless(f"{column} is left out: {why}."))
             further = click.prompt(
                 "Further columns to leave out, with commas between them",
                 default="",
@@ -155,4 +155,4 @@ def _asked(table: ReadTable) -> ProposedProject:
             without = frozenset(each.strip() for each in further.split(",") if each.strip())
             return propose(table, name, TASKS[word], without)
         except EdgelineError as error:
-            click.echo(str(error))
+            click.echo(harmless(str(error)))

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from edgeline.cli import completion
-from edgeline.errors import EdgelineError, at_path, first_line, shortened
+from edgeline.errors import EdgelineError, at_path, first_line, harmless, shortened
 from edgeline.version import __version__
 
 
@@ -146,11 +146,11 @@ def _sentences() -> Iterator[None]:
         click.echo("Interrupted: no half-written files are left.", err=True)
         sys.exit(130)
     except EdgelineError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {harmless(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         found = _of_system(error)
-        click.echo(f"Error: {found}", err=True)
+        click.echo(f"Error: {harmless(str(found))}", err=True)
         sys.exit(found.exit_code)
     except ModuleNotFoundError as error:
         from edgeline.extras import install_hint

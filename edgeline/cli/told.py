@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from edgeline.cli.arguments import as_json
+from edgeline.errors import harmless
 
 
 class Told:
@@ -35,7 +36,7 @@ class Told:
         if self.as_json:
             self.said.append(sentence)
         else:
-            click.echo(sentence)
+            click.echo(harmless(sentence))
 
     @contextlib.contextmanager
     def printed(self) -> Iterator[None]:

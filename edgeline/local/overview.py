@@ -174,7 +174,8 @@ def _examples(result: RunResult) -> Iterator[tuple[str, str]]:
                 told = (f"{name} {int(each['rows']):,}" for name, each in splits.items())
                 yield "rows", ", ".join(told)
                 # as in the provenance of a bundle
-                yield "data digest", f"sha256 {(digest_of(output['uri']) or '')[:SHOWN]}"
+                digest = digest_of(output["uri"])
+                yield "data digest", f"sha256 {digest[:SHOWN]}" if digest else ""
                 return
 
 

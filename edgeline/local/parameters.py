@@ -62,8 +62,13 @@ def differences(name: str, values: Sequence[Any]) -> Iterator[tuple[str, tuple[A
     found: list[tuple[str, tuple[Any, ...]]] = []
     if all(part is not None for part in parts):
         flattened = [dict(_leaves(part)) for part in parts]
-        for path in dict.fromkeys(path for each in flattened for path in each):
+        paths = dict.fromkeys(path for each in flattened for path in each)
+        for path in paths:
             own = tuple(each.get(path) for each in flattened)
+            if any(other.startswith((f"{path}.", f"{path}[")) for other in paths) and all(
+                one in ({}, [], None) for one in own
+            ):
+                continue  # empty here, and filled there: what it is filled with tells
             if any(one != own[0] for one in own):
                 found.append((f"{name}{path}", own))
     yield from found or [(name, tuple(values))]
@@ -87,7 +92,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for place, each in enumerate(value):
             yield from _leaves(each, f"{path}[{place}]")
     else:
-        yield path, value
+        yield path, "null" if value is None else value  # None is of a leaf that is not there
 
 
 def change(old: Any, new: Any) -> str:

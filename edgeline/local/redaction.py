@@ -11,13 +11,22 @@ from typing import Any, TextIO
 HIDDEN = "(left out)"
 SHORTEST = 6  # characters of a secret that is looked for in texts
 # a comma is part of a URL, but between two of them
-_URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)"
-    r"(?P<rest>(?:[^\s\"'<>,]|,(?=[^\s\"'<>,])(?![A-Za-z][A-Za-z0-9+.-]*://))+)"
-)
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded, as names are below: a word may be a file
+_URL = re.compile(rf"(?P<scheme>{_SCHEME})(?P<rest>(?:[^\s\"'<>,]|,(?=[^\s\"'<>,])(?!{_SCHEME}))+)")
 _QUERY = re.compile(r"\?(?:[\w.%~+-]+=|$)")  # in a store's address, another ? is a pattern's
-_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][\w-]*)=")  # as in a libpq string
-_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|[^\s\"'&;]+", re.DOTALL)
+_QUOTE = r"(?:\\?[\"'])"
+_ASSIGNED = re.compile(
+    r"(?P<name>[A-Za-z_][\w-]{0,80})(?:"
+    rf"{_QUOTE}?[ \t]*=[ \t]*"  # as in a libpq string
+    rf"|{_QUOTE}[ \t]*:\s*|:[ \t]*(?={_QUOTE})"  # of JSON
+    r"|(?P<colon>:[ \t]+)|(?P<blank>[ \t]+))"  # of YAML, a header, a command line
+)
+_LINE_BEFORE = re.compile(r"[ \t>-]*")  # of YAML, where a name follows
+_VALUE = re.compile(
+    r"'(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|\\\"(?:[^\"\\]|\\[^\"])*(?:\\\")?"
+    r"|(?:(?:bearer|basic|token)[ \t]+)?[^\s\"'&;]+",
+    re.DOTALL | re.IGNORECASE,
+)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET = frozenset(
     {
@@ -79,7 +88,7 @@ def secrets_in(value: Any, name: str = "") -> frozenset[str]:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, such as a PIN; KFP hands these as floats."""
+    """Whether a value is a whole number, as a password of digits is; KFP hands these as floats."""
     is_int = isinstance(value, int) and not isinstance(value, bool)
     return is_int or (isinstance(value, float) and value.is_integer())
 
@@ -114,14 +123,24 @@ class RedactedLines(io.TextIOBase):
 
 def _without_assigned(text: str) -> str:
     """A text without the values that are assigned to secrets' names, in quotes or not."""
-    kept, done, place = "", 0, 0
-    while name := _ASSIGNED.search(text, place):
-        place = name.end()
-        value = _VALUE.match(text, place)
-        if value and is_secret(name["name"]):
-            kept += text[done:place] + HIDDEN
+    kept, done, place = [], 0, 0
+    while found := _ASSIGNED.search(text, place):
+        place = found.end()
+        if is_secret(found["name"]) and _assigns(found) and (value := _VALUE.match(text, place)):
+            kept += [text[done:place], HIDDEN]
             done = place = value.end()
-    return kept + text[done:]
+    return "".join([*kept, text[done:]])
+
+
+def _assigns(found: re.Match[str]) -> bool:
+    """Whether a name is given what follows: in a sentence, "the token: ask for it" does not."""
+    text, start = found.string, found.start()
+    if found["blank"]:
+        return text.endswith("--", 0, start)
+    if not found["colon"] or found["name"].lower() == "authorization":
+        return True
+    line = text.rfind("\n", max(0, start - 100), start) + 1
+    return bool(_LINE_BEFORE.fullmatch(text, line, start))
 
 
 def _public(match: re.Match[str]) -> str:

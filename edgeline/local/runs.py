@@ -102,8 +102,11 @@ def named(root: Path, name: str, pipeline: str = "") -> KeptRun:
             return run
     if name == LATEST:
         of = f" of {wanted}" if wanted else ""
-        if damaged:
-            raise next(iter(damaged.values()))
+        if alike := [why for folder, why in damaged.items() if _is_of(folder, wanted)]:
+            raise EdgelineError(
+                f"{str(alike[-1]).rstrip('.')}. It may be the latest run{of}, and no other is "
+                "kept: remove its folder, or name the run that is meant."
+            )
         raise UsageError(f"No run{of} is kept in {root}: `edgeline run PIPELINE` makes one.")
     known = [run.name for run in runs]
     hint = did_you_mean(name, known) if known else "There are none."
@@ -120,13 +123,17 @@ def _refuse_older(run: KeptRun, damaged: Mapping[Path, EdgelineError], wanted: s
     Raises:
         EdgelineError: names both.
     """
-    alike = re.compile(
-        rf"{re.escape(run.record['pipeline']) if wanted else '.*'}-\d{{8}}-\d{{6}}.*"
-    )
+    pipeline = run.record["pipeline"] if wanted else ""
     written = (run.folder / RECORD).stat().st_mtime
     for folder, why in damaged.items():
-        if alike.fullmatch(folder.name) and (folder / RECORD).stat().st_mtime > written:
+        if _is_of(folder, pipeline) and (folder / RECORD).stat().st_mtime > written:
             raise EdgelineError(
                 f"{str(why).rstrip('.')}. It may be the latest run: name the one that is meant, "
                 f"such as {run.name}."
             )
+
+
+def _is_of(folder: Path, pipeline: str) -> bool:
+    """Whether the folder of a run that cannot be read is called as those of a pipeline; "" for
+    any."""
+    return bool(re.fullmatch(rf"{re.escape(pipeline) or '.*'}-\d{{8}}-\d{{6}}.*", folder.name))

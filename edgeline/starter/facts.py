@@ -52,6 +52,9 @@ class ColumnFacts:
 
     @property
     def deviation(self) -> float:
+        """inf of numbers whose squares are beyond 64 bits; see `is_measurable`."""
+        if not (math.isfinite(self.squares) and self.is_measurable):
+            return math.inf
         return math.sqrt(max(self.squares / max(self.filled, 1) - self.mean**2, 0.0))
 
     @property
@@ -75,6 +78,16 @@ class ColumnFacts:
         """Whether it has more values than are counted."""
         return len(self.values) > MOST_VALUES
 
+    @property
+    def largest(self) -> float:
+        """The largest size of a number."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether its mean and deviation are within what 32 bits hold, as a model computes."""
+        return self.filled == 0 or self.largest < math.sqrt(np.finfo(np.float32).max)
+
     def add(self, values: pa.Array, before: int) -> None:
         """Count some values, which stand after others in the column."""
         if values.null_count and self.first_gap is None:
@@ -93,8 +106,9 @@ class ColumnFacts:
         numbers = numbers[np.isfinite(numbers)]
         if not len(numbers):
             return
-        self.total += float(numbers.sum())
-        self.squares += float(numbers @ numbers)
+        with np.errstate(over="ignore"):
+            self.total += float(numbers.sum())
+            self.squares += float(numbers @ numbers)
         self.low = min(self.low, float(numbers.min()))
         self.high = max(self.high, float(numbers.max()))
         steps = np.diff(numbers, prepend=numbers[0] if self.last is None else self.last)

@@ -16,6 +16,7 @@ from edgeline.starter.label import MOST_WHOLE, Label
 
 MOST_DIFFERENT = 0.5  # of a column of words, the share of values that are different
 SOME = 0.05  # share of a table's rows that have both values, without which nothing is said
+WIDEST_STEP = 10  # between one row's number and the next, on average, of numbers given in turn
 LIKE_TIME = re.compile(r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
 _ID = re.compile(
     r"(?:^|[\W_])(?:id|ids|uuid|guid|key|nr|no)$|(?<=[a-z])(?:ID|Id|UUID|Key)$"
@@ -106,6 +107,11 @@ def _is_group(name: str, seen: ColumnFacts, rows: int) -> bool:
     return _is_called(_ID, name) and MOST_WHOLE < len(seen.values) <= rows / 2 and not seen.is_many
 
 
+def may_say_whose(name: str) -> bool:
+    """Whether a column of words is called as a person is, or as anything else with a name."""
+    return name.lower() in ("name", "names")
+
+
 def _unfit(name: str, seen: ColumnFacts, rows: int) -> str:
     """Why a column is not a feature; "" where it is."""
     if pa.types.is_nested(seen.type):
@@ -114,13 +120,17 @@ def _unfit(name: str, seen: ColumnFacts, rows: int) -> str:
         return "it holds bytes"
     if not seen.filled:
         return "it has no value"
+    if seen.is_number and not seen.is_measurable:
+        size = f"{seen.largest:.3g}"
+        return f"it has numbers as large as {size}, beyond what a model computes in 32 bits"
     different = len(seen.values)
     if different == 1 and (seen.first_gap is None or seen.is_number):
         return "it has the same value in each row"
     if pa.types.is_integer(seen.type) and (different >= rows or seen.is_many) and not seen.is_time:
-        counts = seen.high - seen.low < 2 * rows
+        # a quantity by which rows are sorted leaves wider gaps than numbers that were given in turn
+        widest = (WIDEST_STEP if seen.in_order else 2) * rows
         called = _is_called(_ID, name) or _is_called(_ROW, name)
-        if called or (different >= rows and (counts or seen.in_order)):
+        if called or (different >= rows and seen.high - seen.low < widest):
             return "it has another whole number in each row, as an id has"
     if not seen.is_number and all(LIKE_TIME.match(str(value)) for value in seen.values):
         return (

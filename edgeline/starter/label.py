@@ -108,6 +108,11 @@ def label_of(name: str, seen: ColumnFacts, rows: int, task: str = "") -> Label:
                 f"Column {name!r} holds words, and a regression predicts a number: name another "
                 "task or label."
             )
+        if not seen.is_measurable:
+            raise EdgelineError(
+                f"Column {name!r} has numbers as large as {seen.largest:.3g}, beyond what a model "
+                "computes in 32 bits: scale it, or name another label."
+            )
         told = f"a number, {seen.mean:.4g} on average with a deviation of {seen.deviation:.4g}"
         return Label(name, REGRESSION, told, mean=seen.mean, deviation=seen.deviation)
     if count > MOST_CLASSES:

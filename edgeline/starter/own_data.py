@@ -7,7 +7,7 @@ learnt nothing is not published; the report of the first run proposes what the m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -72,6 +72,12 @@ class ProposedProject:
             yield f"Rows are in the order of {self.features.series}: the latest third evaluates."
         elif self.features.group:
             yield f"Rows with an equal {self.features.group} are in one split."
+        else:
+            for name in filter(features.may_say_whose, self.features.words):
+                yield (
+                    f"{name} is a feature, though its values repeat: if it says whose a row is, "
+                    f'leave it out, and set "split_key": {name!r} in pipeline.py\'s splits.'
+                )
         for each in label.proposals(found):
             yield f"Proposed: {each.metric}, {each.why}."
         if goal := label.decision_goal(found):
@@ -106,15 +112,25 @@ def propose(
         )
     found = label.label_of(name, table.columns[name], table.rows, task)
     taken = features.of_table(table, found, without)
+    for column in taken.times:
+        if taker := sorted(table.columns.keys() & made_of_time(column) - taken.left_out.keys()):
+            raise EdgelineError(
+                f"{table.data} has a column {taker[0]!r}, as a feature made of {column!r} would be "
+                f"called: rename it, or leave one of them out."
+            )
     if not taken.count:
         why = "".join(f"; {column}: {reason}" for column, reason in taken.left_out.items())
         raise EdgelineError(f"{table.data} has no column that is a feature beside {name!r}{why}.")
+    _check_rows(table)
+    return ProposedProject(table, found, taken, _splits(found, taken))
+
+
+def _check_rows(table: ReadTable) -> None:
     if table.rows < FEWEST:
         raise EdgelineError(
             f"{table.data} has {table.rows} rows, too few to train and to evaluate a model: give "
             f"at least {FEWEST}."
         )
-    return ProposedProject(table, found, taken, _splits(found, taken))
 
 
 def no_label_is_named(table: ReadTable) -> EdgelineError:
@@ -151,6 +167,7 @@ def askable_label(table: ReadTable) -> str:
     Raises:
         EdgelineError: none does; it is what the likeliest lacks.
     """
+    _check_rows(table)
     lacking: list[EdgelineError] = []
     for name in dict.fromkeys([likely_label(table), *table.columns]):
         try:
@@ -241,6 +258,7 @@ def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
         "decimals": _shown({n: usual for n, usual in numbers.items() if type(usual) is float}),
         "whole_numbers": _shown({n: usual for n, usual in numbers.items() if type(usual) is int}),
         "words": _shown(list(taken.words)),
+        "packed": ", ".join(_shown(_free(each, columns)) for each in ("numbers", "words")),
         "times": f"# columns of points in time\nTIMES = {_shown(list(taken.times))}\n"
         if taken.times
         else "",
@@ -260,6 +278,13 @@ def _filled(name: str, proposal: ProposedProject) -> dict[str, str]:
     }
 
 
+def _free(name: str, columns: Iterable[str]) -> str:
+    """A name that no column has."""
+    while name in columns:
+        name += "_"
+    return name
+
+
 def _hidden_penalty(found: Label, trained: float) -> float:
     """What keeps the small network's weights small, the more the fewer rows it could learn from.
 
@@ -270,6 +295,11 @@ def _hidden_penalty(found: Label, trained: float) -> float:
         return 10 / trained
     rows = trained * 2 * (1 - found.largest) if found.task == BINARY else trained
     return 3 / rows
+
+
+def made_of_time(name: str) -> frozenset[str]:
+    """What `MADE_TIMES` calls the features that are made of a column."""
+    return frozenset(f"{name}_{part}_{of}" for part in ("hour", "day") for of in ("sin", "cos"))
 
 
 MADE_TIMES = """\
@@ -384,7 +414,9 @@ def _short(number: float) -> float:
 def _shown(value: object, indent: int | None = 4) -> str:
     """Texts, numbers and lists or dicts of them as Python that the data cannot end: of what the
     data hold, a written file has this, or `_escaped` in a comment, and nothing else."""
-    lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")  # none is in a text
+    lines = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False).split(
+        "\n"
+    )  # none is in a text
     return "\n".join(map(_escaped, lines))
 
 

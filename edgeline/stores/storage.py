@@ -160,6 +160,10 @@ def _pinned(location: str) -> str:
 
 def _locations(data: str | Sequence[str]) -> list[str]:
     parts = data.split(",") if isinstance(data, str) else data
+    if len(parts) > 1 and isinstance(data, str) and Path(data).is_file():
+        raise UsageError(
+            f"{data} has a comma in its name, which stands between two locations: rename it."
+        )
     return [
         unquote(part.strip()[len("file://") :])
         if remote.scheme(part.strip()) == "file"

@@ -35,6 +35,15 @@ __all__ = ["tiny"]
         ('user=ada,password="a \\" b",x=1', f"user=ada,password={HIDDEN},x=1"),
         ("password=a,b host=c", f"password={HIDDEN} host=c"),
         ("password='never ends", f"password={HIDDEN}"),
+        ('{"password": "abc"}', f'{{"password": {HIDDEN}}}'),
+        ("{'api_token': 'abc'}", f"{{'api_token': {HIDDEN}}}"),
+        ('"{\\"token\\": \\"a b\\"}"', f'"{{\\"token\\": {HIDDEN}}}"'),
+        ("curl -H 'Authorization: Bearer abc'", f"curl -H 'Authorization: {HIDDEN}'"),
+        ("user: ada\n  token: abc\n", f"user: ada\n  token: {HIDDEN}\n"),
+        ("token = abc", f"token = {HIDDEN}"),
+        ("push --token abc --now", f"push --token {HIDDEN} --now"),
+        ("it has no token: ask for one", "it has no token: ask for one"),
+        ("5 tokens of a secret kind", "5 tokens of a secret kind"),
     ],
 )
 def test_texts(given: str, kept: str) -> None:
@@ -63,6 +72,12 @@ def test_other_names_and_kinds_stay() -> None:
         "secret": "", "none": None, "words": ["a", 1.5, True],
     }  # fmt: skip
     assert redacted(given) == given
+
+
+@pytest.mark.timeout(20)  # minutes, were it quadratic
+@pytest.mark.parametrize("part", ["a", "a1", "a=", "a: ", "password=", "http://", ",a", "{'a': "])
+def test_a_text_may_be_a_file(part: str) -> None:
+    assert len(redacted(part * (200_000 // len(part)))) > 0
 
 
 def test_lines_are_written_without_secrets_however_they_come() -> None:

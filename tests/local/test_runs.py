@@ -10,6 +10,9 @@ import pytest
 from click.testing import CliRunner
 from tiny_pipeline import tiny
 
+from edgeline.errors import UsageError
+from edgeline.local.runs import named
+
 __all__ = ["tiny"]
 
 pytestmark = pytest.mark.slow
@@ -167,7 +170,11 @@ def test_a_latest_run_whose_record_is_damaged_is_not_taken_for_an_older_one(two,
     )
     assert tiny.resume(name=two[0]) == ""
     Path("edgeline-runs", two[0], "run.json").unlink()
-    assert f"{two[1]}/run.json" in tiny.resume()
+    said = tiny.resume()
+    assert f"{two[1]}/run.json" in said and "remove its folder, or name the run" in said
+    Path("edgeline-runs", two[1]).rename("edgeline-runs/digits-20261201-120000")
+    with pytest.raises(UsageError, match="No run of tiny is kept in edgeline-runs"):
+        named(Path("edgeline-runs"), "latest", "tiny")
 
 
 def test_the_latest_run_is_so_whatever_the_clock_said(tiny, monkeypatch):

@@ -35,6 +35,19 @@ def test_each_layer_is_listed_with_shape_parameters_and_what_it_reads(tmp_path, 
     assert drawing.count("<path") == 4 and "input b: float32 ?×2" in drawing
 
 
+def test_a_network_within_one_is_a_box_that_is_joined(tmp_path, monkeypatch):
+    """As in transfer learning."""
+    import keras
+
+    taken = keras.Input((3,), name="pixels")
+    inner = keras.Model(taken, keras.layers.Dense(2)(taken), name="backbone")
+    outer = keras.Input((3,), name="image")
+    html = page(keras.Model(outer, keras.layers.Dense(4)(inner(outer))), tmp_path, monkeypatch)
+    drawing = html[html.index('<div class="ops"') :]
+    assert drawing.count('class="op"') == 2 and drawing.count("<path") == 3
+    assert "backbone, Functional" in drawing and "pixels" not in drawing
+
+
 def test_a_network_whose_joints_keras_does_not_tell_is_not_drawn(tmp_path, monkeypatch):
     import keras
 
