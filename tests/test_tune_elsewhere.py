@@ -386,7 +386,7 @@ def test_the_command_writes_what_lint_has_nothing_against(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = ["tune", "taxi", "--env", "onprem", "--objective", "auc", "--objective", "size_bytes"]
-    given += ["--set", 'search_space={"units": {"choices": [8, 16]}}']
+    given += ["--set", 'search_space={"hidden_units": {"choices": [[8], [16]]}}']
     done = CliRunner().invoke(cli, [*given, "--as", "katib", "-o", "search.yaml"])
     assert done.exit_code == 0, done.output
     assert "Katib searches for auc alone; size_bytes: recorded of each trial." in done.output

@@ -145,7 +145,7 @@ def _write(
         raise UsageError(f"Set {', '.join(absent)} with --set NAME=VALUE.")
     called = katib.NAME if system == KATIB else optimization_job.NAME
     search = declared(arguments, parameters, called)
-    preflight.before_compiling(parameters, arguments)
+    preflight.before_a_run_there(parameters, arguments)
     if system == KATIB:
         documents = [katib.experiment(search, place, within)]
     else:

@@ -15,7 +15,10 @@ from click.testing import CliRunner
 from edgeline.cli.main import cli
 
 APPLY = ("apply", "--server-side", "--validate=strict", "-f", "-")
-SPACE = '{"units": {"choices": [8, 16]}, "learning_rate": {"low": 1e-4, "high": 0.1, "log": true}}'
+SPACE = (
+    '{"hidden_units": {"choices": [[8], [16]]}, '
+    '"learning_rate": {"low": 1e-4, "high": 0.1, "log": true}}'
+)
 Json = dict[str, Any]
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long  # a minute: two trials, and what follows them
 
 
 def test_the_hyperparameters_that_won_are_trained_with_and_published(tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text("units: {choices: [8, 16]}\n")
+    (tmp_path / "space.yaml").write_text("hidden_units: {choices: [[8], [16]]}\n")
     objectives = ("--objective", "auc", "--objective", "size_bytes")
     given = ("--set", "steps=100", "--set", "search_space=space.yaml")
     done = edgeline(tmp_path, "tune", "taxi", "--trials", "2", *objectives, *given)
@@ -27,7 +27,7 @@ def test_the_hyperparameters_that_won_are_trained_with_and_published(tmp_path: P
     tasks = done.record["tasks"]
     assert {task["state"] for task in tasks.values()} <= {"succeeded", "skipped"}
     chosen = tasks["tune"]["outputs"]["hyperparameters"]
-    assert chosen["units"] in (8, 16)
+    assert chosen["hidden_units"] in ([8], [16])
     assert Path(tasks["publish"]["outputs"]["uri"], "manifest.json").is_file()
 
     # Katib's trial of the same hyperparameters gives the same numbers
@@ -37,7 +37,7 @@ def test_the_hyperparameters_that_won_are_trained_with_and_published(tmp_path: P
     asked = ("--as", "katib", "--env", "onprem", "-o", "search.yaml")
     done = edgeline(tmp_path, "tune", "taxi", *objectives, *given, *asked)
     assert done.code == 0, done.output
-    ended, log = trial(tmp_path, {"units": str(chosen["units"])})
+    ended, log = trial(tmp_path, {"hidden_units": str(chosen["hidden_units"])})
     assert ended == 0, log
     assert (tmp_path / "completed").read_text() == "completed\n"
     read = dict(re.findall(METRIC, log, re.MULTILINE))
@@ -45,8 +45,8 @@ def test_the_hyperparameters_that_won_are_trained_with_and_published(tmp_path: P
 
     # one that fails says why, and Katib is told no number
     (tmp_path / "completed").unlink()
-    ended, log = trial(tmp_path, {"units": "9"})
-    assert ended != 0 and "units is '9': give one of 8, 16." in log
+    ended, log = trial(tmp_path, {"hidden_units": "[9]"})
+    assert ended != 0 and "hidden_units is '[9]': give one of [8], [16]." in log
     assert not re.findall(METRIC, log, re.MULTILINE) and not (tmp_path / "completed").exists()
 
 
