@@ -413,6 +413,20 @@ def test_the_command_writes_what_lint_has_nothing_against(
         (["--as", "katib", "--env", "laptop"], "Environment laptop is not a cluster"),
         (["--as", "katib", "--env", "onprem", "--cache"], "--cache and --json are for a search"),
         (["--env", "onprem"], "--env is for a manifest: give --as, too, or leave it out"),
+        (
+            [
+                *("--as", "katib", "--env", "onprem", "--objective", "edgetpu.instruction_bytes"),
+                *("--set", 'search_space={"learning_rate": {"low": 0.001, "high": 0.1}}'),
+            ],
+            "edgetpu takes models of quantisation int8, but the edge models are float",
+        ),
+        (
+            [
+                *("--as", "katib", "--env", "onprem"),
+                *("--set", 'search_space={"unit": {"choices": [8, 16]}}'),
+            ],
+            "search_space has the hyperparameter 'unit', which build_model of",
+        ),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(arguments: list[str], said: str) -> None:

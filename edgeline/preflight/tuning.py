@@ -43,8 +43,9 @@ def searched(run: GivenRun) -> Iterator[str]:
     except EdgelineError as error:
         yield str(error)
         return
-    if run.here and not run.in_images:
-        yield from objectives.faults(found, run.text("quantisation"))
+    is_here = run.here and not run.in_images
+    ask = objectives.faults if is_here else objectives.unfit
+    yield from ask(found, run.text("quantisation"))
     if run.values.get(FUNCTION) or run.module is None:
         return
     place = run.module.code.shown(run.module.code.entry)
