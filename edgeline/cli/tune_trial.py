@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import click
@@ -33,7 +34,9 @@ def tune_trial(values: tuple[str, ...], parameters: str | None) -> None:
     """
     from edgeline.client import asked_trial, katib
     from edgeline.kubeflow import trainer_status
+    from edgeline.local.warm.sets import SECONDS as WARM_SECONDS
     from edgeline.reports import terminal
+    from edgeline.stores.destinations import LOCAL_RUN
 
     if parameters is None:
         raise UsageError(
@@ -48,6 +51,8 @@ def tune_trial(values: tuple[str, ...], parameters: str | None) -> None:
         chosen[name] = text
     try:
         arguments = asked_trial.asked(parameters, chosen)
+        # nothing of it is to outlive its pod, and no process waits for another run there
+        os.environ |= {LOCAL_RUN: "1", WARM_SECONDS: "0"}
         found = asked_trial.measured(arguments, terminal.console())
         if trainer_status.is_there():
             trainer_status.tell(found)

@@ -20,7 +20,6 @@ from edgeline.components.tune import space, texts
 from edgeline.components.tune.search import RANDOM
 from edgeline.components.tune.tune import SCHEMA, TRIALS
 from edgeline.errors import UsageError, did_you_mean
-from edgeline.stores.destinations import LOCAL_RUN
 
 TRAINING = f"{PREFIX}training"
 
@@ -75,7 +74,6 @@ def measured(arguments: Mapping[str, Any], console: Console) -> dict[str, float]
     from edgeline.pipelines.one_trial import pipeline
     from edgeline.pipelines.parameters import check, parameters_of
 
-    os.environ.setdefault(LOCAL_RUN, "1")  # nothing of a trial is to outlive its pod
     with tempfile.TemporaryDirectory(prefix="edgeline-trial-") as name:
         root = Path(name)
         parameters = parameters_of(pipeline)
