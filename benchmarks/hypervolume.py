@@ -36,7 +36,7 @@ LEAST = 10 * TRIALS  # rows: of a smaller table every search has half
 RANDOM = "random"
 SAMPLERS = ("tpe", "nsga2", RANDOM)
 ACCURACY, BYTES = 0.5, 500_000  # the reference point
-SPACE = {
+SPACE: dict[str, dict[str, Any]] = {
     "pool": {"choices": [1, 2, 4]},
     "layers": {"choices": [0, 1, 2]},
     "units_0": {"low": 2, "high": 1024, "log": True},
@@ -130,7 +130,7 @@ class Chance:
         self._random = np.random.default_rng([20261201, number])
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ARG002
-        return choices[self._random.integers(len(choices))]
+        return choices[int(self._random.integers(len(choices)))]
 
     def suggest_int(self, name: str, low: int, high: int, **how: Any) -> int:
         return round(self.suggest_float(name, low, high, **how))

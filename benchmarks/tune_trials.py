@@ -42,7 +42,7 @@ def searched(folder: Path) -> dict[str, Any]:
     """Run the pipeline with a search, and read what its record has of it."""
     folder.mkdir(parents=True, exist_ok=True)
     load = round(os.getloadavg()[0], 1)
-    command = [
+    command: list[str | Path] = [
         *(Path(sys.executable).with_name("edgeline"), "tune", "digits", "--root", "runs"),
         *("--trials", str(TRIALS), "--objective", "accuracy", "--objective", "size_bytes"),
         *("--set", f"jobs={JOBS}", "--set", f"search_space={json.dumps(SPACE)}"),
