@@ -143,15 +143,21 @@ def rule_of(
 
 
 def faults(objectives: Sequence[Objective], quantisation: str) -> Iterator[str]:
-    """Why the models of a target cannot be compiled for each trial, a sentence for each.
+    """Why the models of a target cannot be compiled for each trial here, a sentence for each.
 
     Args:
         quantisation: of the edge models.
     """
     for name in targets_of(objectives):
-        found = targets.find(name)
-        if missing := found.missing():
+        if missing := targets.find(name).missing():
             yield f"{PARAMETER}: {name} cannot be measured: {missing}"
+    yield from unfit(objectives, quantisation)
+
+
+def unfit(objectives: Sequence[Objective], quantisation: str) -> Iterator[str]:
+    """Why a target takes none of the edge models, wherever it is compiled for; see `faults`."""
+    for name in targets_of(objectives):
+        found = targets.find(name)
         known = quantisation in quantisations.NAMES and quantisation != quantisations.AUTO.name
         fits = TFLITE in found.takes and (
             not known or quantisations.of(quantisation) in found.quantisations

@@ -8,6 +8,7 @@ after a kill makes the trials that it would have made without.
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
@@ -101,12 +102,17 @@ def identified(plan: SearchPlan, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         given: what all trials have in common, as JSON, beside what the plan says of them.
+
+    Returns:
+        as a journal gives it back: a tuple is a list.
     """
-    return {
+    whole = {
         **given,
         "objectives": [f"{each.direction} {each.name}" for each in plan.objectives],
         "sampler": f"{plan.sampler}, seed {plan.sampler_seed}, pruning {plan.pruning or 'none'}",
     }
+    found: dict[str, Any] = json.loads(json.dumps(whole))
+    return found
 
 
 def search(

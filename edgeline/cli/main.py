@@ -65,6 +65,7 @@ PLACES = {
     "site": "sites:site",
     "submit": "submit:submit",
     "tune": "tune:tune",
+    "tune-trial": "tune_trial:tune_trial",
     "verify": "verify:verify",
     "warm": "warm:warm",
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeline.cli.arguments import as_json, setting
+from edgeline.cli.arguments import as_json, new_path, setting
 from edgeline.cli.pipelines import PipelineCommand
 from edgeline.cli.run import root_of_runs, run_pipeline
+from edgeline.environments import NAMES
 from edgeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from edgeline.pipelines.parameter import Parameter
 
 TUNED = "tuned"
+KATIB, OPTIMIZATION_JOB = "katib", "optimization-job"
 
 
 @click.command(cls=PipelineCommand)
@@ -34,6 +37,26 @@ TUNED = "tuned"
 )
 @setting
 @click.option("--cache", is_flag=True, help="Reuse the results of unchanged tasks.")
+@click.option(
+    "--as",
+    "system",
+    type=click.Choice((KATIB, OPTIMIZATION_JOB)),
+    help="Write a manifest, by which a cluster's Katib or Kubeflow Trainer carries out the search, "
+    "and run nothing.",
+)
+@click.option(
+    "-o",
+    "--output",
+    callback=new_path,
+    help="With --as: the file to write; by default <name>.yaml.",
+)
+@click.option(
+    "--env",
+    "environment",
+    metavar="NAME",
+    help=f"With --as: the environment of the trials: {', '.join(NAMES)}, or a file.",
+)
+@click.option("--namespace", help="With --as; by default the environment's, or kubeflow.")
 @root_of_runs
 @as_json
 def tune(
@@ -42,6 +65,10 @@ def tune(
     objectives: tuple[str, ...],
     settings: tuple[str, ...],
     cache: bool,
+    system: str | None,
+    output: str | None,
+    environment: str | None,
+    namespace: str | None,
     root: str,
     as_json: bool,
 ) -> None:
@@ -52,6 +79,9 @@ def tune(
     of its module, or --set search_space=FILE. --set takes the parameters of `tuned`.
 
     A run that was interrupted goes on with `edgeline run --resume`: finished trials count.
+
+    With --as nothing runs: the search is written as Katib's Experiment or Kubeflow Trainer's
+    OptimizationJob, whose trials run `edgeline tune-trial`.
     """
     from edgeline.pipelines import catalogue
     from edgeline.pipelines.parameters import parameters_of
@@ -73,7 +103,69 @@ def tune(
             "out.",
             err=True,
         )
+    if system:
+        if cache or as_json:
+            raise UsageError("--cache and --json are for a search here: leave them out with --as.")
+        _write(system, asked, output, environment, namespace)
+        return
+    given_for = {"-o": output, "--env": environment, "--namespace": namespace}
+    for option, told in given_for.items():
+        if told:
+            raise UsageError(f"{option} is for a manifest: give --as, too, or leave it out.")
     run_pipeline(TUNED, tuple(asked), Path(root), cache, as_json=as_json)
+
+
+def _write(
+    system: str,
+    settings: list[str],
+    output: str | None,
+    environment: str | None,
+    namespace: str | None,
+) -> None:
+    """Write the manifest of a search, and tell what the other system does not do of it."""
+    from edgeline import preflight
+    from edgeline.artifacts.folder import write_output
+    from edgeline.client import katib, optimization_job
+    from edgeline.client.declared_search import declared
+    from edgeline.environments.environment import load
+    from edgeline.formats import names, plain_yaml
+    from edgeline.pipelines import catalogue
+    from edgeline.pipelines.parameters import missing, parameters_of, parse
+
+    if not environment:
+        raise UsageError(f"--as {system} needs the environment of the trials: give --env.")
+    place = load(environment)
+    if not place.is_cluster:
+        raise UsageError(f"Environment {environment} is not a cluster: give --env another one.")
+    within = namespace or place.namespace or "kubeflow"
+    names.check_namespace(within)
+    parameters = parameters_of(catalogue.load(TUNED))
+    arguments = parse(settings, parameters)
+    if absent := missing(parameters, arguments):
+        raise UsageError(f"Set {', '.join(absent)} with --set NAME=VALUE.")
+    called = katib.NAME if system == KATIB else optimization_job.NAME
+    search = declared(arguments, parameters, called)
+    preflight.before_a_run_there(parameters, arguments)
+    if system == KATIB:
+        documents = [katib.experiment(search, place, within)]
+    else:
+        documents = [*optimization_job.documents(search, place, within)]
+    name = documents[-1]["metadata"]["name"]
+    path = write_output(Path(output or f"{name}.yaml"), plain_yaml.dump(documents))
+    click.echo(str(path))
+    first, *others = (each.name for each in search.objectives)
+    if others:
+        click.echo(
+            f"{called} searches for {first} alone; {', '.join(others)}: recorded of each trial.",
+            err=True,
+        )
+    images = re.findall(r"^ +image: (\S+)$", path.read_text(), re.MULTILINE)
+    if tags := [each for each in images if "@sha256:" not in each]:
+        click.echo(
+            f"Warning: {', '.join(tags)} without a digest may be another image tomorrow: push the "
+            "images, run `edgeline images lock`, and write it again.",
+            err=True,
+        )
 
 
 def defaults(

@@ -70,13 +70,13 @@ def apply(pipeline: Json, platform: Json, environment: Environment) -> tuple[Jso
         container = executor.get("container")
         if container is None:
             continue
-        resources = _resources(environment, names.get(label, ""))
+        resources = resources_of(environment, names.get(label, ""))
         _set_resources(container, resources)
         if environment.beam_options and names.get(label) in IN_SMALL_IMAGES and not resources.image:
             resources = msgspec.structs.replace(resources, image="train")
-        container["image"] = image(_image(container["image"], resources), environment.registry)
-        _refuse_unused_gpu(environment, names.get(label, label), container["image"], resources)
-        _set_variables(container, {**_store_variables(environment), **environment.variables})
+        container["image"] = image_of(container["image"], environment, resources)
+        refuse_unused_gpu(environment, names.get(label, label), container["image"], resources)
+        _set_variables(container, {**store_variables(environment), **environment.variables})
         config = _executor_config(platform, label)
         _set_kubernetes(config, environment, resources)
     if environment.is_cluster and not _has_keys(pipeline, platform):
@@ -101,15 +101,15 @@ def image(reference: str, registry: str) -> str:
     return f"{registry.rstrip('/')}/{reference.rpartition('/')[2]}" if registry else reference
 
 
-def _image(built: str, resources: Resources) -> str:
+def image_of(built: str, environment: Environment, resources: Resources) -> str:
     """The image of a task: what the environment says, by its name in the lock or as a whole."""
-    if not resources.image:
-        return built
-    is_name = not re.search(r"[/:@]", resources.image)
-    return images.reference(resources.image) if is_name else resources.image
+    found = resources.image or built
+    if resources.image and not re.search(r"[/:@]", resources.image):
+        found = images.reference(resources.image)
+    return image(found, environment.registry)
 
 
-def _refuse_unused_gpu(
+def refuse_unused_gpu(
     environment: Environment, name: str, reference: str, resources: Resources
 ) -> None:
     """A task that waits for a GPU which its image cannot use waits for nothing, up to a day."""
@@ -167,7 +167,7 @@ def _component_names(pipeline: Json) -> dict[str, str]:
     return names
 
 
-def _resources(environment: Environment, name: str) -> Resources:
+def resources_of(environment: Environment, name: str) -> Resources:
     """The defaults with what differs for a component; selectors are joined, not replaced."""
     tasks = environment.tasks
     base, own = environment.defaults, tasks.get(name) or tasks.get(LIKE.get(name, ""), Resources())
@@ -208,7 +208,7 @@ def _set_resources(container: Json, resources: Resources) -> None:
         del container["resources"]
 
 
-def _store_variables(environment: Environment) -> dict[str, str]:
+def store_variables(environment: Environment) -> dict[str, str]:
     """What `edgeline.stores.storage` reads, so that tasks reach the store that the launcher
     uses."""
     store = environment.object_store
@@ -297,11 +297,12 @@ def _set_kubernetes(config: Json, environment: Environment, resources: Resources
         config["activeDeadlineSeconds"] = str(resources.timeout)
 
 
-def _set_mounts(config: Json, environment: Environment, resources: Resources) -> None:
-    """Volumes and secrets as files; an author's own mount at a path takes the place of these."""
-    lists = ("pvcMount", "genericEphemeralVolume", "emptyDirMounts", "secretAsVolume")
-    taken = {entry.get("mountPath") for name in lists for entry in config.get(name, ())}
-    taken |= {entry.get("mountPath") for entry in config.get("configMapAsVolume", ())}
+def check_mounts(environment: Environment, resources: Resources) -> None:
+    """Refuse what Kubernetes would refuse.
+
+    Raises:
+        EdgelineError: a volume and a secret have one path.
+    """
     paths = [volume.path for volume in resources.volumes]
     paths += [files.path for files in resources.secret_files]
     if twice := sorted({path for path in paths if paths.count(path) > 1}):
@@ -309,17 +310,30 @@ def _set_mounts(config: Json, environment: Environment, resources: Resources) ->
             f"Environment {environment.name} mounts a volume and a secret at {twice[0]}: give one "
             "of them another path."
         )
+
+
+def volume_name(path: str) -> str:
+    """What a volume is called in its pod."""
+    return ("edgeline" + path.lower().translate(str.maketrans("/._", "---"))[:50]).rstrip("-")
+
+
+def _set_mounts(config: Json, environment: Environment, resources: Resources) -> None:
+    """Volumes and secrets as files; an author's own mount at a path takes the place of these."""
+    lists = ("pvcMount", "genericEphemeralVolume", "emptyDirMounts", "secretAsVolume")
+    taken = {entry.get("mountPath") for name in lists for entry in config.get(name, ())}
+    taken |= {entry.get("mountPath") for entry in config.get("configMapAsVolume", ())}
+    check_mounts(environment, resources)
     for volume in resources.volumes:
         if volume.path in taken:
             continue
-        name = "edgeline" + volume.path.lower().translate(str.maketrans("/._", "---"))[:50]
+        name = volume_name(volume.path)
         entry: Json
         if volume.claim:
             entry = {"mountPath": volume.path, "constant": volume.claim}
             entry |= {"subPath": volume.sub_path} if volume.sub_path else {}
             config.setdefault("pvcMount", []).append(entry)
         elif volume.size:
-            entry = {"volumeName": name.rstrip("-"), "mountPath": volume.path, "size": volume.size}
+            entry = {"volumeName": name, "mountPath": volume.path, "size": volume.size}
             entry["accessModes"] = ["ReadWriteOnce"]
             if volume.storage_class:
                 entry["storageClassName"] = volume.storage_class
@@ -327,7 +341,7 @@ def _set_mounts(config: Json, environment: Environment, resources: Resources) ->
                 entry["defaultStorageClass"] = True
             config.setdefault("genericEphemeralVolume", []).append(entry)
         else:
-            entry = {"volumeName": name.rstrip("-"), "mountPath": volume.path}
+            entry = {"volumeName": name, "mountPath": volume.path}
             entry |= {"medium": "Memory", "sizeLimit": volume.memory}
             config.setdefault("emptyDirMounts", []).append(entry)
     for files in resources.secret_files:

@@ -44,6 +44,39 @@ def required_items(function: _Function, argument: int, scope: Scope) -> list[tup
     return list(dict.fromkeys(found))
 
 
+def read_items(function: _Function, argument: int) -> set[str] | None:
+    """Every name that a function may take out of one of its dictionaries.
+
+    Args:
+        argument: the position of the dictionary among the function's arguments.
+
+    Returns:
+        None where that cannot be told: a name is computed, or the dictionary is handed on, gone
+        through or changed.
+    """
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    if len(arguments) <= argument or function.decorator_list:
+        return None
+    name = arguments[argument].arg
+    asked: dict[int, ast.expr] = {}  # by the use of the dictionary: the name that it is asked for
+    for node in ast.walk(function):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            asked[id(node.value)] = node.slice
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "get" and node.args:
+                asked[id(node.func.value)] = node.args[0]
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            asked[id(node.comparators[0])] = node.left
+    found: set[str] = set()
+    for use in ast.walk(function):
+        if isinstance(use, ast.Name) and use.id == name:
+            item = asked.get(id(use))
+            if not isinstance(item, ast.Constant) or not isinstance(item.value, str):
+                return None
+            found.add(item.value)
+    return found
+
+
 def returned_keys(function: _Function, scope: Scope) -> set[str] | None:
     """Every name that a function's returned dictionary may have; None where it cannot be told."""
     returns = [node for node in _own(function) if isinstance(node, ast.Return)]

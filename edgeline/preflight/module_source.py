@@ -77,6 +77,11 @@ class ModuleSource:
         scope = function_scope(function, self.scope)
         return functions.required_items(function, argument, scope)
 
+    def read_items(self, name: str, argument: int) -> set[str] | None:
+        """See `functions.read_items`; None where the module has no such function."""
+        function = self.function(name)
+        return functions.read_items(function, argument) if function else None
+
     def returned_keys(self, name: str) -> set[str] | None:
         """See `functions.returned_keys`."""
         if not (function := self.function(name)):

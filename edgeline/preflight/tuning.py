@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from edgeline.errors import EdgelineError
+from edgeline.errors import EdgelineError, did_you_mean
 from edgeline.preflight import module
 from edgeline.preflight.given import GivenRun
 
@@ -43,8 +43,9 @@ def searched(run: GivenRun) -> Iterator[str]:
     except EdgelineError as error:
         yield str(error)
         return
-    if run.here and not run.in_images:
-        yield from objectives.faults(found, run.text("quantisation"))
+    is_here = run.here and not run.in_images
+    ask = objectives.faults if is_here else objectives.unfit
+    yield from ask(found, run.text("quantisation"))
     if run.values.get(FUNCTION) or run.module is None:
         return
     place = run.module.code.shown(run.module.code.entry)
@@ -61,11 +62,27 @@ def searched(run: GivenRun) -> Iterator[str]:
 
 
 def hyperparameters(run: GivenRun) -> Iterator[str]:
-    """What build_model takes and neither the search nor the run gives; a function's are not
-    known."""
+    """What build_model takes and neither the search nor the run gives, and what is searched and it
+    never takes; a function's are not known."""
     space, given = run.values.get(FUNCTION), run.values.get("hyperparameters")
     if isinstance(space, dict) and space and isinstance(given, dict):
         whole = {**given, **dict.fromkeys(space)}
         yield from module.hyperparameters(
             replace(run, values={**run.values, "hyperparameters": whole})
         )
+        yield from _unread(run, space)
+
+
+def _unread(run: GivenRun, space: Mapping[str, object]) -> Iterator[str]:
+    """All trials would be the same but for chance."""
+    read = run.module.read_items("build_model", 1) if run.module and run.is_final else None
+    if run.module is None or read is None:
+        return
+    place = run.module.code.shown(run.module.code.entry)
+    for name in space:
+        if name not in read:
+            hint = did_you_mean(name, sorted(read), "It reads") if read else "It reads none."
+            yield (
+                f"{FUNCTION} has the hyperparameter {name!r}, which build_model of {place} never "
+                f"reads: correct the name, or leave it out. {hint}"
+            )

@@ -25,7 +25,7 @@ def _definition(schema: dict[str, Any]) -> dict[str, Any]:
         "storage": True,
         "schema": {"openAPIV3Schema": schema["schema"]},
     }
-    if "status" in schema["schema"]["properties"]:
+    if "status" in schema["schema"].get("properties", {}):
         version["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

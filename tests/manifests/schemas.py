@@ -76,7 +76,8 @@ def _closed(schema: Any, top: bool = False) -> Any:
         for key, value in schema.items()
     }
     if top:
-        closed["properties"] |= {"apiVersion": {}, "kind": {}, "metadata": {"type": "object"}}
+        own = {"apiVersion": {}, "kind": {}, "metadata": {"type": "object"}}
+        closed["properties"] = {**closed.get("properties", {}), **own}
     if schema.get("x-kubernetes-int-or-string"):
         closed.pop("type", None)
     if "properties" in schema and not any(schema.get(key) for key in OPEN):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from edgeline.preflight import functions
 from edgeline.preflight.module_source import ModuleSource, parsed
 from edgeline.user_code.code import UserCode, read
 
@@ -184,3 +186,25 @@ def test_a_module_in_the_folder_where_tasks_start_is_there(
 def test_a_module_that_imports_all_names_of_another_has_no_known_constant() -> None:
     source = "A = ['a']\nfrom near import *\ndef preprocessing_fn(inputs):\n    return {A[0]: 1}\n"
     assert module(source, near="A = ['b']\n").scope == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        ("return h['a'] + h.get('b', 1)", {"a", "b"}),
+        ("if 'c' in h:\n        return h['c']", {"c"}),
+        ("def inner():\n        return h['a']\n    return inner()", {"a"}),
+        ("pass", set()),
+        ("return [h[f'units_{n}'] for n in range(2)]", None),
+        ("return make(**h)", None),
+        ("return helper(h)", None),
+        ("for name in h:\n        print(name)", None),
+        ("h = h or {'a': 1}\n    return h['a']", None),
+        ("return h.items()", None),
+        ("h['a'] = 1", None),
+    ],
+)
+def test_what_a_function_may_take_out_of_a_dictionary(body: str, read: set[str] | None) -> None:
+    [function] = ast.parse(f"def build_model(features, h):\n    {body}\n").body
+    assert isinstance(function, ast.FunctionDef)
+    assert functions.read_items(function, 1) == read

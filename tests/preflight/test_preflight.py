@@ -600,8 +600,12 @@ def test_a_search_that_cannot_succeed_is_told_before_it(faults: Any, tmp_path: P
     )
     known = {**asked, "module": str(own), "label_vocabulary": ""}
     assert faults(**known) == []
-    [sentence] = faults(**{**known, "search_space": {"layers": {"low": 1, "high": 4}}})
-    assert "build_model reads the hyperparameter 'units'" in sentence
+    missing, unread = faults(**{**known, "search_space": {"unit": {"low": 1, "high": 4}}})
+    assert "build_model reads the hyperparameter 'units'" in missing
+    assert unread.startswith("search_space has the hyperparameter 'unit', which build_model of ")
+    assert unread.endswith(
+        "own.py never reads: correct the name, or leave it out. Did you mean units?"
+    )
     own.write_text(own.read_text() + "def search_space(trial, more):\n    pass\n")
     [sentence] = faults(**{**known, "search_space": {}})
     assert "search_space cannot be called as search_space(trial)" in sentence

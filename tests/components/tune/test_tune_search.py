@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ from edgeline.errors import EdgelineError
 AUC, SIZE = Objective("auc", "maximize"), Objective("size_bytes", "minimize")
 SPACE = space.parse({"x": {"low": 0.0, "high": 4.5}, "units": {"choices": [8, 16, 32, 64]}})
 BINARY = "binary_classification"
-IDENTITY = {"rows": "those"}
+IDENTITY = {"rows": "those", "search space": [asdict(each) for each in SPACE]}
 
 
 def suggest(trial):
@@ -197,7 +198,7 @@ def test_where_none_could_be_published_the_commonest_reason_is_told(tmp_path) ->
         (SearchPlan((AUC, SIZE)), IDENTITY, "objectives"),
         (SearchPlan((SIZE,)), IDENTITY, "objectives"),
         (SearchPlan((AUC,), sampler="random"), IDENTITY, "sampler"),
-        (SearchPlan((AUC,)), {"rows": "others"}, "rows"),
+        (SearchPlan((AUC,)), {**IDENTITY, "rows": "others"}, "rows"),
         (SearchPlan((AUC,)), {**IDENTITY, "search space": []}, "search space"),
     ],
 )
