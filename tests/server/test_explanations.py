@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from publishing import bundle, model
 from running import MIXED, MOBILENET, eventually
+from test_page import browse
 
 from edgeline.artifacts import sha256, vectors
 from edgeline.artifacts.bundle import read, write_manifest
@@ -200,6 +201,11 @@ def test_it_is_off_by_default_and_wants_recorded_rows(start, tmp_path, made):
     assert status == 501
     assert "brings no recorded rows (test_vectors.json)" in answer["error"]
     assert children(server) == []  # a child begins with what it has to explain
+
+
+def test_the_page_offers_it_where_the_server_explains(explaining, tmp_path):
+    assert 'id="why-so" type="button">Explain<' in browse(explaining, tmp_path / "profile")
+    assert explaining.ask("GET", "/overview")[1]["server"]["explains"] is True
 
 
 def test_a_token_explains_by_a_scope_of_its_own(start, made, tmp_path):
