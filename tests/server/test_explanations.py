@@ -120,7 +120,7 @@ def test_an_answer_adds_up_and_is_what_the_component_computes(explaining, made):
     ):
         assert list(told["attributions"]) == ["amount", "count", "name"]
         np.testing.assert_allclose(list(told["attributions"].values()), wanted, atol=1e-6)
-        assert told["score"] == pytest.approx(np.ravel(score)[0], abs=1e-6)
+        assert told["score"] == pytest.approx(score["score"][0], abs=1e-6)
         assert told["base"] + sum(told["attributions"].values()) == pytest.approx(told["score"])
         assert (told["orders"], told["background_rows"]) == (4 * rounds, 4)
         assert told["errors"].keys() == told["attributions"].keys()

@@ -79,7 +79,8 @@ def table(state: ServerState) -> RouteTable:
         source = models.model(name).loaded[description.version]
         coding = request.headers.get(b"content-encoding", b"").decode("latin-1")
         gone = asyncio.Event()
-        request.cancel = gone.set
+        # who closes a half of the connection is taken to be gone: it costs too much to go on
+        request.cancel = request.silent = gone.set
         answer = await state.explainer.explain(source, description, request.body, coding, gone)
         return HttpResponse(200, answer)
 
