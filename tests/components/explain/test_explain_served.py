@@ -96,6 +96,9 @@ def test_the_server_explains_as_the_component(converted_taxi, tmp_path):
         _, log = server.stop()
     assert "Traceback" not in log
     targets, zeros = np.zeros(ROWS, np.int64), np.zeros(ROWS, np.int64)
+    names = list(answer["explanations"][0]["attributions"])  # an order is one of features in theirs
+    assert sorted(names) == sorted(each.name for each in features)
+    rows, recorded = ({name: given[name] for name in names} for given in (rows, recorded))
     wanted = [
         shapley.attribute(
             sides.edge.models, rows, zeros, targets, recorded, seed, evaluations=of_a_round
@@ -103,7 +106,7 @@ def test_the_server_explains_as_the_component(converted_taxi, tmp_path):
         for seed in range(ROUNDS)
     ]
     for at, told in enumerate(answer["explanations"]):
-        assert list(told["attributions"]) == [each.name for each in features]
+        assert list(told["attributions"]) == names
         values = np.mean([each.values[at] for each in wanted], axis=0)
         np.testing.assert_allclose(list(told["attributions"].values()), values, atol=1e-6)
         assert told["base"] == pytest.approx(wanted[0].base[at], abs=1e-6)
