@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, process_time
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ from edgeline.runtimes.shapley import (
     finite_scores,
 )
 
-AT_ONCE = 512  # rows that the model is asked at once: between these a budget is looked at
+FEW, AT_ONCE = 4, 512  # rows that the model is asked at once, at first and at most
+LOOK = 0.02  # seconds of a core between two looks at the budget, if the model is not slower
 FIRST = 0.5  # of the time, that the first round may take by what the background's rows took
 ROUNDS = 100  # after which a part hardly changes
 
@@ -140,21 +141,30 @@ def _errors(sums: Floats, pairs: npt.NDArray[np.int64]) -> Floats:
 
 
 class _Asking:
-    """A model that is asked a few rows at a time, as long as there is time and somebody waits."""
+    """A model that is asked a few rows at a time, as long as there is time and somebody waits.
+
+    How many depends on how quick it is: a call cannot be ended.
+    """
 
     def __init__(self, model: ModelAnswers, until: float, unwanted: Callable[[], bool]) -> None:
         self._model, self._until, self._unwanted = model, until, unwanted
-        self.asked = 0
+        self.asked, self._most = 0, FEW
 
     def __call__(self, rows: Arrays) -> Floats:
         count = len(next(iter(rows.values())))
-        found = []
-        for start in range(0, count, AT_ONCE):
+        found, start = [], 0
+        while start < count:
             if self._unwanted():
                 raise UnwantedError
             if monotonic() > self._until:
                 raise OutOfTimeError
-            piece = {name: array[start : start + AT_ONCE] for name, array in rows.items()}
-            found.append(self._model(piece))
-            self.asked += len(next(iter(piece.values())))
+            end, began = min(count, start + self._most), process_time()
+            found.append(self._model({name: array[start:end] for name, array in rows.items()}))
+            spent = process_time() - began
+            self.asked += end - start
+            if spent > LOOK:
+                self._most = max(1, self._most // 2)
+            elif spent < LOOK / 2 and end - start == self._most:
+                self._most = min(2 * self._most, AT_ONCE)
+            start = end
         return np.concatenate(found)

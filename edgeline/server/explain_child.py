@@ -1,7 +1,8 @@
 """The process that explains: orders and requests through the socket that is its stdin.
 
-`python -m edgeline.server.explain_child MEMORY`, which may allocate so many bytes besides those of
-its model's files. It holds the model that was last explained, and ends with the server.
+`python -m edgeline.server.explain_child MEMORY STOPS`, which may allocate so many bytes besides
+those of its model's files, and reads the file descriptor `STOPS` for orders that nobody waits for.
+It holds the model that was last explained, and ends with the server.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edgeline.artifacts import sampling, vectors
 from edgeline.artifacts.transformed import RAW
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.explaining import BODY, STOP, ExplainOrder, receive, send
+from edgeline.server.explaining import BODY, NUMBER, ExplainOrder, receive, send
 from edgeline.server.http.compression import decompress
 from edgeline.server.models import loading
 from edgeline.server.models.model import Arrays, Instance, check
@@ -43,38 +44,41 @@ class _Loaded:
     background: Arrays
 
 
-class _Stop:
-    """Whether the server has said that nobody waits, or has ended."""
+class _Stops:
+    """Whether the server has said of the order at work that nobody waits for it, or has ended."""
 
-    def __init__(self) -> None:
-        self.said, self._parent = False, os.getppid()
-        signal.signal(STOP, self._say)
+    def __init__(self, file: int) -> None:
+        os.set_blocking(file, False)
+        self.number = 0  # of the order at work
+        self._file, self._told, self._ended = file, 0, False
 
     def __call__(self) -> bool:
-        return self.said or os.getppid() != self._parent
+        with contextlib.suppress(BlockingIOError):  # nothing is said
+            said = os.read(self._file, 1024 * NUMBER.size)
+            self._ended |= not said
+            for (number,) in NUMBER.iter_unpack(said):
+                self._told = number
+        return self._ended or self._told == self.number
 
-    def _say(self, *_: object) -> None:
-        self.said = True
 
-
-def main(memory: int) -> int:
+def main(memory: int, stops_file: int) -> int:
     """Work on what comes, until the server ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     with contextlib.suppress(OSError):  # where memory ends, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     _limit(resource.RLIMIT_CORE, 0)
-    stop, loaded = _Stop(), None
+    stops, loaded = _Stops(stops_file), None
     line = socket.socket(fileno=os.dup(0))
     while True:
         try:
             given, body = receive(line)
         except OSError:
             return 0
-        stop.said = False
         told: dict[str, Any] = {}
         answer = b""
         try:
             order = ExplainOrder(**given)
+            stops.number = order.number
             if loaded is None or loaded.key != _key(order):
                 loaded = None  # its memory goes first
                 _limit(resource.RLIMIT_DATA, allocated() + memory + FILES * _size(order))
@@ -82,7 +86,7 @@ def main(memory: int) -> int:
             if order.coding:
                 body = decompress(body, order.coding, BODY)
             budget = ExplainBudget(order.seconds, order.rows)
-            answer, told["asked"] = explain(body, loaded.instance, loaded.background, budget, stop)
+            answer, told["asked"] = explain(body, loaded.instance, loaded.background, budget, stops)
         except Exception as error:
             told = _fault(error, str(given.get("name")))
         with contextlib.suppress(OSError):
@@ -149,4 +153,4 @@ def _limit(limit: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,10 +1,12 @@
 """Explanations of predictions: by a process of lower priority, within a budget, one at a time.
 
     server -- an order and the request's body, a socket --> child `edgeline.server.explain_child`
+           -- the number of an order that nobody waits for, a pipe -->
 
 The child reads the body, loads the model from the same files and asks it: what a request takes of
 time and memory, or makes crash, is the child's. It begins with the first explanation, and ends
-`IDLE` seconds after the last. A client that is gone is told to the child, which then stops.
+`IDLE` seconds after the last. A client that is gone is told to the child, which then stops; by the
+number of its order, since that may end, or not have begun, at the same moment.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -37,9 +38,9 @@ MODULE = "edgeline.server.explain_child"
 BODY = 1 << 20  # bytes of a request, as sent and decompressed
 IDLE = 60.0  # seconds
 NICENESS = 10  # more than the server's
+NUMBER = struct.Struct(">I")
 HEAD = struct.Struct(">II")  # sizes of a message's JSON and of the bytes behind it
 LARGEST = 1 << 26  # bytes of an answer
-STOP = signal.SIGUSR1
 _PATIENCE = 0.2  # seconds
 _GRACE = 10.0  # seconds after which a child that does not stop is ended
 log = logging.getLogger("edgeline.server")
@@ -56,6 +57,7 @@ class ExplainOrder:
         seconds: that the explanation may take, once the model is loaded.
         rows: that the model may be asked.
         out_of_range: as of `ServerSettings`.
+        number: by which it is stopped.
     """
 
     path: str
@@ -66,6 +68,7 @@ class ExplainOrder:
     seconds: float
     rows: int
     out_of_range: str
+    number: int = 0
 
 
 class Explainer:
@@ -199,6 +202,7 @@ class Explainer:
         child = await apart(self._running)
         key, began = (order.name, order.version), monotonic()
         limit = CLOCK * max(1.0, self._settings.load_time) + order.seconds + _GRACE
+        child.begin()
         asking = asyncio.ensure_future(apart(child.exchange, asdict(order), body, limit))
         asking.add_done_callback(_looked_at)
         try:
@@ -254,16 +258,27 @@ class _Child:
 
     def __init__(self, memory: int) -> None:
         self._socket, theirs = socket.socketpair()
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(memory)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+        read, write = os.pipe()
+        self._stops = open(write, "wb", buffering=0)  # noqa: SIM115  # for as long as this lives
+        self._number = 0
+        try:
+            with theirs:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", MODULE, str(memory), str(read)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[read],
+                )
+        finally:
+            os.close(read)
         nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         with contextlib.suppress(OSError):  # it has ended
             os.setpriority(os.PRIO_PROCESS, self.process.pid, nice)
+
+    def begin(self) -> None:
+        """Give the next `exchange` its number."""
+        self._number += 1
 
     def exchange(
         self, order: Mapping[str, object], body: bytes, seconds: float
@@ -275,13 +290,14 @@ class _Child:
         """
         end = monotonic() + seconds
         self._socket.settimeout(seconds)
-        send(self._socket, order, body)
+        send(self._socket, {**order, "number": self._number}, body)
         told, answer = receive(self._socket, end)
         return told, answer
 
     def stop(self) -> None:
         """Tell that nobody waits any more for what is at work."""
-        self.process.send_signal(STOP)
+        with contextlib.suppress(OSError):  # it has ended
+            self._stops.write(NUMBER.pack(self._number))
 
     def kill(self, patience: float = 0.0) -> int:
         """End it; its exit status, negative for a signal.

@@ -72,19 +72,38 @@ def test_what_is_begun_when_time_is_over_is_dropped(monkeypatch):
     rows, background = rows_of(3), rows_of(12, seed=2)
     round_ = estimate(smooth, rows, TARGETS, background, 12 + 219, NEVER)
     assert round_.orders == 12
-    calls = []
-    monkeypatch.setattr(shapley_rounds, "monotonic", lambda: 100.0 * (len(calls) >= most))
+    asked = []
+    monkeypatch.setattr(shapley_rounds, "monotonic", lambda: 100.0 * (sum(asked) >= most))
 
     def model(rows):
-        calls.append(len(rows["a"]))
+        asked.append(len(rows["a"]))
         return smooth(rows)
 
-    most = 4  # the background, the rows and what is between, then the rows again
+    most = round_.asked + 3  # in the second round, behind the rows themselves
     found = estimate(model, rows, TARGETS, background, 100_000, 50.0)
     np.testing.assert_array_equal(found.values, round_.values)
-    calls, most = [], 2
+    asked, most = [], 12 + 3
     with pytest.raises(OutOfTimeError):
         estimate(model, rows, TARGETS, background, 100_000, 50.0)
+
+
+def test_a_slow_model_is_asked_a_few_rows_at_once_and_a_quick_one_many(monkeypatch):
+    rows, background = rows_of(3), rows_of(200, seed=2)
+    spent, asked = [0.0], []
+    monkeypatch.setattr(shapley_rounds, "process_time", lambda: spent[0])
+
+    def model(rows):
+        asked.append(len(rows["a"]))
+        spent[0] += seconds * len(rows["a"])
+        return smooth(rows)
+
+    seconds = 1.0
+    estimate(model, rows, TARGETS, background, 900, NEVER)
+    assert asked[:3] == [4, 2, 1]
+    assert set(asked[3:]) == {1}
+    asked, seconds = [], 1e-6
+    estimate(model, rows, TARGETS, background, 100_000, NEVER)
+    assert max(asked) == shapley_rounds.AT_ONCE
 
 
 def test_nothing_more_is_asked_once_nobody_waits():

@@ -257,7 +257,14 @@ def test_others_are_refused_meanwhile_and_predictions_are_not(busy):
     eventually(lambda: server.metric("edgeline_explanations_waiting") == 0)
     cancelled = 'edgeline_explanations_total{model="m",version="1",code="CANCELLED"}'
     assert server.metric(cancelled) == 1
+    for _ in range(5):  # whether the process has read the request by then or not
+        connection.request("POST", PATH, json.dumps({"instances": [ROW] * 500}))
+        eventually(lambda: server.metric("edgeline_explanations_waiting") == 1)
+        connection.close()
+        eventually(lambda: server.metric("edgeline_explanations_waiting") == 0)
+    assert server.metric(cancelled) == 6
     assert children(server) == [child]
+    assert explain(server, ROW)[0] == 200
 
 
 def test_a_process_that_is_killed_is_told_and_begun_again(busy):
