@@ -228,6 +228,22 @@ def test_a_token_explains_by_a_scope_of_its_own(start, made, tmp_path):
     }  # fmt: skip
 
 
+def test_in_a_rollout_the_stable_version_explains_unless_another_is_named(start, tmp_path):
+    for version in (1, 2):
+        folder = recorded(tmp_path / "store" / "m" / str(version))
+        write_manifest(folder, dataclasses.replace(read(folder), version=version))
+    told = {"rollouts": [{"model": "m", "weight": 1.0, "automatic": False}]}
+    (tmp_path / "rollouts.json").write_text(json.dumps(told))
+    server = start(
+        tmp_path / "store",
+        *("--poll=0", "--explain=30", f"--rollouts={tmp_path / 'rollouts.json'}"),
+    )
+    for path, version in (("m", 1), ("m/versions/2", 2)):
+        assert explain(server, ROW, path=f"/v1/models/{path}:explain")[0] == 200
+        counted = f'edgeline_explanations_total{{model="m",version="{version}",code="OK"}}'
+        assert server.metric(counted) == 1
+
+
 @pytest.fixture
 def busy(start, made):
     """A server, and a request for explanations that keeps it at work for a minute, with its
