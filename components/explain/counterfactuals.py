@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from edgeline.artifacts.features import missing
 from edgeline.components.explain.dependence import in_words
-from edgeline.components.explain.shapley import alike
 from edgeline.components.explain.sides import ExplainedSides
 from edgeline.formats.dtypes import Array
+from edgeline.runtimes.shapley import alike
 
 NEIGHBOURS = 3  # whose values are tried
 RANGE = (0.01, 0.99)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.artifacts.features import missing
-from edgeline.components.explain.shapley import ModelAnswers
 from edgeline.formats.dtypes import Array
+from edgeline.runtimes.shapley import ModelAnswers
 
 MOST_FEATURES = 12
 MOST_ROWS = 200  # over which a mean is taken

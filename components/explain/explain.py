@@ -30,7 +30,6 @@ from edgeline.components.explain import (
     heat_maps,
     importance,
     report,
-    shapley,
     shortcuts,
 )
 from edgeline.components.explain import sides as both
@@ -39,7 +38,7 @@ from edgeline.components.explain.gradients import Integrated
 from edgeline.components.explain.sides import ExplainedSides
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes import isolated
+from edgeline.runtimes import isolated, shapley
 
 SCHEMA = "explanation/v1"
 COMPARED = 250  # rows of which the cloud model is asked as the edge model is

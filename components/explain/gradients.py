@@ -26,10 +26,10 @@ import numpy.typing as npt
 
 from edgeline.artifacts import Artifact, models
 from edgeline.artifacts.features import MISSING
-from edgeline.components.explain.shapley import evenly
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
 from edgeline.formats.signature_names import original
+from edgeline.runtimes.shapley import evenly
 
 if TYPE_CHECKING:
     from edgeline.components.convert.freezing import Frozen

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from edgeline.components.explain import drawings, gradients, shapley
+from edgeline.components.explain import drawings, gradients
 from edgeline.components.explain.agreement import QUANTILES, Agreement
 from edgeline.components.explain.counterfactuals import Counterfactual
 from edgeline.components.explain.findings import ExplanationFindings
 from edgeline.reports import intervals, report
 from edgeline.reports.report import Fact, Section, number
+from edgeline.runtimes import shapley
 
 MOST_FEATURES = 60  # in the table of importances
 ROWS = 8  # that are shown with what they rest on

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeline.components.explain.importance import FeatureImportance
-from edgeline.components.explain.shapley import ModelAnswers
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes import metrics
 from edgeline.runtimes.metric_names import ACCURACY, AUC, MSE
+from edgeline.runtimes.shapley import ModelAnswers
 
 SHARE = 0.8  # of the importance, above which a feature carries all
 LOST = 0.9  # of what a metric is better than guessing

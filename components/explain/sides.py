@@ -21,14 +21,14 @@ from edgeline.artifacts.bundle import BINARY
 from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.artifacts.features import MISSING, NUMPY_DTYPES
 from edgeline.components.compile import target as targets
-from edgeline.components.explain.shapley import ModelAnswers
 from edgeline.components.verify import runtimes
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes import isolated
+from edgeline.runtimes import explained_output, isolated
 from edgeline.runtimes import original as originals
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 from edgeline.runtimes.original import Original, as_stored
+from edgeline.runtimes.shapley import ModelAnswers
 
 MOST_PROCESSES = 4
 COMPILED_SCHEMA = "compiled_model/v1"
@@ -82,21 +82,15 @@ class ExplainedSides:
 
     def targets(self, scores: Floats) -> npt.NDArray[np.int64]:
         """Which output is explained: the best class's, or the only one; int64 [rows]."""
-        if self.task == "multiclass_classification":
-            return np.asarray(scores.argmax(axis=1))
-        return np.full(len(scores), scores.shape[1] - 1)
+        return explained_output.targets(self.task, scores)
 
     def explained_name(self, target: int) -> str:
         """What an output is the score of, in words; "" of a regression."""
-        return self.class_name(1 if self.task == BINARY else target)
+        return explained_output.name(self.task, self.labels, target)
 
     def class_name(self, decision: int) -> str:
         """A decision in words; "" of a regression."""
-        if self.task == "regression":
-            return ""
-        if decision < len(self.labels):
-            return self.labels[decision]
-        return ("no", "yes")[decision] if self.task == BINARY else str(decision)
+        return explained_output.class_name(self.task, self.labels, decision)
 
 
 def load(

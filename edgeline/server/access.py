@@ -12,13 +12,14 @@ Every endpoint and gRPC method is of one kind:
 | `HEALTH` | whether the server lives and is ready | none | everybody |
 | `MODEL_HEALTH` | whether a model is ready, its versions' states | `metadata` | everybody |
 | `PREDICTION` | infer, predict, classify, regress | `predict` | everybody |
+| `EXPLANATION` | what predictions rest on | `explain` | own calls |
 | `METADATA` | models, their inputs, statistics, metrics | `metadata` | own calls |
 | `PUBLIC` | the page without its data, OpenAPI, reflection | none | own calls |
 | `READ` | what the page shows, drift included | `read` | own calls |
 | `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 
-`predict` allows `metadata` too, and `admin` everything. A client certificate that the server's CA
-signed (mTLS) allows `predict`. The status of a model's versions (`/v1/models/MODEL`,
+`predict` and `explain` allow `metadata` too, and `admin` everything. A client certificate that the
+server's CA signed (mTLS) allows `predict`. The status of a model's versions (`/v1/models/MODEL`,
 GetModelStatus) is health: KServe v1 and TensorFlow Serving's load balancers probe by it.
 
 A call is own unless it is from another site's page in a browser or came through a proxy (see
@@ -44,8 +45,9 @@ from edgeline.server.errors import Code, ServingError
 _ALLOWS = {
     "metadata": {"metadata"},
     "predict": {"predict", "metadata"},
+    "explain": {"explain", "metadata"},
     "read": {"read"},
-    "admin": {"admin", "read", "predict", "metadata"},
+    "admin": {"admin", "read", "explain", "predict", "metadata"},
 }
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
@@ -67,6 +69,7 @@ class CallKind:
 HEALTH = CallKind("", foreign=True)
 MODEL_HEALTH = CallKind("metadata", foreign=True)
 PREDICTION = CallKind("predict", foreign=True)
+EXPLANATION = CallKind("explain", foreign=False)
 METADATA = CallKind("metadata", foreign=False)
 PUBLIC = CallKind("", foreign=False)
 READ = CallKind("read", foreign=False)
@@ -78,7 +81,7 @@ class TokenEntry:
     """A token: its digest in hexadecimal digits, what it allows, and a name for people."""
 
     sha256: str
-    scopes: tuple[Literal["metadata", "predict", "read", "admin"], ...]
+    scopes: tuple[Literal["metadata", "predict", "explain", "read", "admin"], ...]
     name: str = ""
 
 

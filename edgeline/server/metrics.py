@@ -45,6 +45,13 @@ METRICS = {
     "edgeline_http_responses_total": ("counter", "HTTP answers by status."),
     "edgeline_connections": ("gauge", "Open connections."),
     "edgeline_buffered_bytes": ("gauge", "Bytes of requests, waiting answers and decoded images."),
+    "edgeline_explanations_total": ("counter", "Requests for explanations, by gRPC status."),
+    "edgeline_explanation_rows_total": (
+        "counter",
+        "Rows that models were asked to explain others.",
+    ),
+    "edgeline_explanation_seconds_total": ("counter", "Seconds at work on explanations."),
+    "edgeline_explanations_waiting": ("gauge", "Requests for explanations that wait or run."),
     "edgeline_window_keys": ("gauge", "Keys whose last rows are kept."),
     "edgeline_window_bytes": ("gauge", "Bytes of the rows that are kept."),
     "edgeline_window_evictions_total": ("counter", "Keys that made room, by limit: keys, bytes."),

@@ -12,6 +12,7 @@ from edgeline.errors import EdgelineError, UsageError
 from edgeline.runtimes.interpreter import runtime_version
 from edgeline.server import access
 from edgeline.server.app import App
+from edgeline.server.explaining import Explainer
 from edgeline.server.http.server import HttpServer
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.model import Description, Observer
@@ -61,6 +62,7 @@ class ServerParts:
     async def close(self) -> None:
         """Take no more work, and send and write what waits."""
         self.state.repository.close()
+        self.state.explainer.close()
         self.watching.close()
         for kept in (self.webhook, self.payloads, self.spans):
             if kept is not None:
@@ -91,6 +93,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     ranges = RangeWatch(settings, webhook)
     watching = Watching(settings, served.serving, Alerts(webhook).compare)
     payloads = _payloads(settings)
+    explainer = Explainer(settings)
     spans = Spans(check_url(settings.traces, "traces")) if settings.traces else None
     repository = Repository(
         signed or FolderCatalogue(Path(path)),
@@ -107,7 +110,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
     )
     measured = (
-        *(rollouts, served, repository.windows, watching, ranges),
+        *(rollouts, served, repository.windows, watching, ranges, explainer),
         *(webhook, payloads, spans, updates),
     )
     state = ServerState(
@@ -122,6 +125,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         ),
         Recent(metrics),
         ranges,
+        explainer,
     )
     router = Router(routes.tables(state, watching, updates))
     methods, health = routes.methods(state)

@@ -34,6 +34,7 @@ NO_TOKENS = "none"  # in place of a token file
 # with 0, nothing could be served
 _POSITIVE = (
     *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
+    *("explain_rows", "explain_queue"),
     *("window_keys", "window_memory"),
     *("request_time", "read_time", "write_time", "idle_time", "queue_time", "load_time"),
 )
@@ -108,6 +109,10 @@ class ServerSettings:
         window_keys: maximum number of keys whose last rows are kept, of a model whose windows the
             server keeps; the key that had none for longest goes first.
         window_memory: maximum size of these rows, of a model.
+        explain: maximum time of an explanation (`POST /v1/models/MODEL:explain`); 0 for none. A
+            process of lower priority computes them, one at a time.
+        explain_rows: maximum number of rows that the model is asked for one such request.
+        explain_queue: maximum number of such requests that run or wait; more are refused with 429.
         state: a folder for what must survive a restart; by default nothing is kept.
         rollouts: a JSON file that declares rollouts of versions (see
             `edgeline.server.rollouts.declaration`).
@@ -189,6 +194,9 @@ class ServerSettings:
     error_count: int = 10
     window_keys: int = 100_000
     window_memory: int = 64 * MIB
+    explain: float = 0.0
+    explain_rows: int = 20_000
+    explain_queue: int = 4
     state: str | None = None
     rollouts: str | None = None
     tokens: str | None = None
@@ -246,6 +254,11 @@ class ServerSettings:
                 f"--out-of-range is {self.out_of_range!r}: give {', '.join(OUT_OF_RANGE[:-1])} or "
                 f"{OUT_OF_RANGE[-1]}."
             )
+        if self.explain >= self.request_time:
+            raise UsageError(
+                f"--explain is {self.explain:g}, but a request may take --request-time, which is "
+                f"{self.request_time:g}: give less."
+            )
         self._refuse_alone()
         for name in self.names.split(",") if self.names else ():
             if not _NAME.fullmatch(name.strip()):
@@ -270,6 +283,9 @@ class ServerSettings:
             if setting.name.startswith("payload_") and given and not self.payloads:
                 option = "--" + setting.name.replace("_", "-")
                 raise UsageError(f"{option} is for --payloads: give that, too, or leave it out.")
+            if setting.name.startswith("explain_") and given and not self.explain:
+                option = "--" + setting.name.replace("_", "-")
+                raise UsageError(f"{option} is for --explain: give that, too, or leave it out.")
 
     @property
     def own_names(self) -> list[str]:

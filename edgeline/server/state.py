@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeline.server.access import Access
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.explaining import Explainer
 from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import HttpRequest
 from edgeline.server.metrics import Metrics
@@ -39,6 +40,7 @@ class ServerState:
     access: Access
     recent: Recent
     ranges: RangeWatch
+    explainer: Explainer
 
     def body(self, request: HttpRequest) -> bytes:
         """A request's body, decompressed: work for a worker, where the bytes are counted.

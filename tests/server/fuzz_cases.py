@@ -49,13 +49,21 @@ def json_cases(rng: random.Random) -> Case:
             ("/v2/repository/index", {"ready": True}),
         ]
     )  # fmt: skip
+    return path, _of_json(value, rng), {"Content-Type": "application/json"}
+
+
+def explain_cases(rng: random.Random) -> Case:
+    """A request for explanations of a model `m` with parts replaced, removed or doubled."""
+    body = _of_json({"instances": _ROWS}, rng)
+    return "/v1/models/m:explain", body, {"Content-Type": "application/json"}
+
+
+def _of_json(value: object, rng: random.Random) -> bytes:
     value = json.loads(json.dumps(value))
     for _ in range(rng.randint(1, 3)):
         value = _changed(value, rng)
     body = _written(value, rng)
-    if rng.random() < 0.3:
-        body = damaged(body, rng)
-    return path, body, {"Content-Type": "application/json"}
+    return damaged(body, rng) if rng.random() < 0.3 else body
 
 
 def binary_cases(rng: random.Random) -> Case:

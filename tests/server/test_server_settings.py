@@ -66,3 +66,16 @@ def test_a_signed_repository_may_be_mounted_later(tmp_path, capsys, monkeypatch)
         main([fleet])
     assert ended.value.code == 2
     assert "fleet does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"explain_rows": 10}, "--explain-rows is for --explain: give that, too"),
+        ({"explain": 60.0}, "--explain is 60, but a request may take --request-time, which is 60"),
+        ({"explain": 1.0, "explain_queue": 0}, "--explain-queue is 0: give a number above 0"),
+    ],
+)
+def test_a_budget_of_explanations_that_cannot_be_is_wrong_usage(settings, said):
+    with pytest.raises(EdgelineError, match=said):
+        ServerSettings(**settings)

@@ -104,6 +104,8 @@ class Http1(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._ended = True  # nothing more can come, but an answer may still be read
+        if self._running is not None and self._running.silent is not None:
+            self._running.silent()
         return self._running is not None or bool(self._waiting or (self._held and not self._unread))
 
     # what httptools calls; an error in them is told by `_fail`, not raised

@@ -37,7 +37,8 @@ class HttpRequest:
     """One request. Header names are lower case; `peer` is the client's address, or `tls:` and
     the subject of its certificate. `connection` tells connections apart; `alone` is whether
     nothing else of it waits and the body is as large as it looks. `head` is what is counted for the
-    request line and the headers."""
+    request line and the headers. `cancel` is called when the answer cannot be sent any more, and
+    `silent` when the client has closed its half of the connection: it may wait, or be gone."""
 
     method: str
     target: bytes
@@ -48,6 +49,7 @@ class HttpRequest:
     alone: bool = False
     deadline: float = 0.0
     cancel: Callable[[], None] | None = None
+    silent: Callable[[], None] | None = None
     served: Any = None  # the description of the version that answered
     head: int = 0
 

@@ -166,6 +166,14 @@ _SCHEMAS: dict[str, object] = {
             "inputs": {},
         },
     },
+    "ExplainRequest": {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {
+            "signature_name": {"type": "string"},
+            "instances": {"type": "array", "items": {}, "minItems": 1},
+        },
+    },
     "ExamplesRequest": {
         "type": "object",
         "required": ["examples"],

@@ -122,6 +122,7 @@ def overview(state: ServerState, updates: Updates | None) -> dict[str, object]:
             "time": time.time(),
             "started": metrics.started,
             "ready": served.ready,
+            "explains": state.settings.explain > 0,
             "memory_bytes": resident(),
             "connections": metrics.connections,
         },

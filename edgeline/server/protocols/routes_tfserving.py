@@ -5,6 +5,7 @@ https://www.tensorflow.org/tfx/serving/api_rest
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import parse_qs
@@ -13,14 +14,15 @@ import numpy as np
 
 from edgeline.artifacts.bundle import Tensor
 from edgeline.formats.dtypes import BY_NAME
-from edgeline.server.access import METADATA, MODEL_HEALTH, PREDICTION
+from edgeline.server.access import EXPLANATION, METADATA, MODEL_HEALTH, PREDICTION
 from edgeline.server.digits import whole
-from edgeline.server.errors import invalid, shown
+from edgeline.server.errors import invalid
 from edgeline.server.http.messages import HttpRequest, HttpResponse
 from edgeline.server.models.model import Description, Instance
 from edgeline.server.models.pool import Pool
 from edgeline.server.protocols.meaning import classes, numbers
 from edgeline.server.protocols.tfserving_json import (
+    asked_of,
     from_columns,
     from_examples,
     from_rows,
@@ -33,10 +35,7 @@ from edgeline.server.rollouts.traffic import Traffic
 from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.tensors import pictures
-from edgeline.server.tensors.json import (
-    dumps,
-    loads,
-)
+from edgeline.server.tensors.json import dumps
 from edgeline.server.tensors.pictures import MEDIA_TYPES
 
 _VALUES = {"model": "[^/:]+", "label": "[^/:]+", "version": r"\d{1,18}"}
@@ -48,7 +47,6 @@ _BASES = (
 _ABSENT = (404, 503)
 ServingState = Literal["AVAILABLE", "END"]  # TensorFlow Serving's names
 _BUSY = (409, 413, 415, 429, 503, 504)
-_SERVING = ("", "serving_default")
 TOP = 5  # classes of an image, unless the query says how many
 
 
@@ -74,6 +72,18 @@ def table(state: ServerState) -> RouteTable:
 
         return work
 
+    async def explain(request: HttpRequest, given: Parameters) -> HttpResponse:
+        name, version, label = _which(given)
+        pool = models.pool(name, version, label)
+        description = request.served = pool.description  # in a rollout that of the stable version
+        source = models.model(name).loaded[description.version]
+        coding = request.headers.get(b"content-encoding", b"").decode("latin-1")
+        gone = asyncio.Event()
+        # who closes a half of the connection is taken to be gone: it costs too much to go on
+        request.cancel = request.silent = gone.set
+        answer = await state.explainer.explain(source, description, request.body, coding, gone)
+        return HttpResponse(200, answer)
+
     routes = [Route("GET", "/v1/models", METADATA, Operation("The models"), answer=names)]
     for base in _BASES:
         states = Operation("States of a model's versions", _ABSENT)
@@ -86,6 +96,7 @@ def table(state: ServerState) -> RouteTable:
             path = f"{base}:{verb}"
             pool, work = _pool(state), of_verb(verb)
             routes.append(Route("POST", path, PREDICTION, operation, pool=pool, work=work))
+        routes.append(Route("POST", f"{base}:explain", EXPLANATION, _EXPLAIN, later=explain))
     return RouteTable(routes, _VALUES, any_case=True, tidied=_tidied)
 
 
@@ -116,7 +127,7 @@ def predict(body: bytes, instance: Instance) -> bytes:
         ServingError: the request is malformed or does not fit the model.
     """
     description = instance.description
-    asked = _asked(body)
+    asked = asked_of(body)
     rows, columns = asked.get("instances"), asked.get("inputs")
     if (rows is None) == (columns is None):
         raise invalid("Give either 'instances' (rows) or 'inputs' (columns).")
@@ -140,7 +151,7 @@ def classify(body: bytes, instance: Instance) -> bytes:
         ServingError: as `predict`, or the model gives no scores.
     """
     description = instance.description
-    answers, fit, refused = instance.ask_each(from_examples(_asked(body), description))
+    answers, fit, refused = instance.ask_each(from_examples(asked_of(body), description))
     named, scores = classes(answers, description)
     results = [
         [[label, score] for label, score in zip(row, values, strict=True)]
@@ -176,7 +187,7 @@ def regress(body: bytes, instance: Instance) -> bytes:
         ServingError: as `predict`, or the model gives more than one number.
     """
     description = instance.description
-    answers, fit, refused = instance.ask_each(from_examples(_asked(body), description))
+    answers, fit, refused = instance.ask_each(from_examples(asked_of(body), description))
     values = numbers(answers, description)
     given = with_refused(values, fit, refused)
     return write("results", given, {"results": values}, instance.outside.parameters)
@@ -202,6 +213,11 @@ _OPERATIONS = {  # 501: an image, without Pillow
     ),
 }
 
+# 501: it is not asked to, or the model brings no recorded rows
+_EXPLAIN = Operation(
+    "What each feature adds to a prediction", (*_BUSY, 501), Body("ExplainRequest", True)
+)
+
 
 def _top(target: bytes) -> int:
     query = parse_qs(target.partition(b"?")[2].decode("latin-1"))
@@ -209,16 +225,6 @@ def _top(target: bytes) -> int:
     if not (top := whole(given, 6)):
         raise invalid("The query's 'top' is how many classes to give: a number from 1.")
     return top
-
-
-def _asked(body: bytes) -> dict[str, object]:
-    asked = loads(body)
-    if not isinstance(asked, dict):
-        raise invalid("The body is not a JSON object: give {'instances': [...]}.")
-    signature = asked.get("signature_name")
-    if signature is not None and signature not in _SERVING:
-        raise invalid(f"There is no signature {shown(signature)}: leave it out.")
-    return asked
 
 
 def version_states(

@@ -14,7 +14,7 @@ from edgeline.artifacts import pixels
 from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.transformed import RAW
 from edgeline.formats.dtypes import Array
-from edgeline.server.errors import ServingError, invalid
+from edgeline.server.errors import ServingError, invalid, shown
 from edgeline.server.models.model import Arrays, Description
 from edgeline.server.tensors import pictures
 from edgeline.server.tensors.json import (
@@ -23,10 +23,27 @@ from edgeline.server.tensors.json import (
     decode,
     dumps,
     dumps_not_finite,
+    loads,
     to_array,
 )
 
 SHOWN = 10  # inputs that one refusal names
+_SERVING = ("", "serving_default")
+
+
+def asked_of(body: bytes) -> dict[str, object]:
+    """What a request's body asks for.
+
+    Raises:
+        ServingError: it is not a JSON object, or asks for a signature that no model has.
+    """
+    asked = loads(body)
+    if not isinstance(asked, dict):
+        raise invalid("The body is not a JSON object: give {'instances': [...]}.")
+    signature = asked.get("signature_name")
+    if signature is not None and signature not in _SERVING:
+        raise invalid(f"There is no signature {shown(signature)}: leave it out.")
+    return asked
 
 
 def from_rows(rows: object, description: Description) -> dict[str, Array]:
@@ -164,7 +181,15 @@ def _text(array: Array) -> object:
 def write(
     key: str, value: object, answers: Arrays, parameters: Mapping[str, str] | None = None
 ) -> bytes:
-    document = {key: value, "parameters": parameters} if parameters else {key: value}
+    return write_all({key: value}, answers, parameters)
+
+
+def write_all(
+    document: dict[str, object], answers: Arrays, parameters: Mapping[str, str] | None = None
+) -> bytes:
+    """A document of several answers as JSON; `answers` are what may not be finite in it."""
+    if parameters:
+        document = {**document, "parameters": parameters}
     finite = all(
         array.dtype.kind not in "f" or bool(np.isfinite(array).all()) for array in answers.values()
     )

@@ -15,11 +15,12 @@ from panel import cut_in_panel
 
 from edgeline import artifacts
 from edgeline.artifacts import examples, models
-from edgeline.components.explain import agreement, gradients, shapley
+from edgeline.components.explain import agreement, gradients
 from edgeline.components.explain import sides as both
 from edgeline.components.explain.explain import ExplainPlan, explain
 from edgeline.components.measured import meaning
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import shapley
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgeline.components.explain import shapley
 from edgeline.errors import EdgelineError
+from edgeline.runtimes import shapley
 
 NAN = float("nan")
 

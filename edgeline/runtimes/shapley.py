@@ -7,6 +7,9 @@ mean over orders and background rows estimates the Shapley value (E. Strumbelj, 
 with their reverse: R. Mitchell et al., "Sampling Permutations for Shapley Value Estimation", 2022).
 The parts of a row and its base add up to its score, whatever the orders are.
 
+`attribute` explains many rows, as many as there is time for; `edgeline.runtimes.shapley_rounds`
+a few, as well as there is time for.
+
 shap's PermutationExplainer averages over all background rows for each order. Here each background
 row has an order of its own: as many answers of the model see many more orders, and the estimate,
 which is of the same value, varies less. A feature whose value is the same in both rows changes
@@ -85,8 +88,8 @@ def attribute(
     found = Attributions(
         np.full((count, len(features)), np.nan), base, score, np.zeros(count, bool)
     )
-    known = _scores(models[0], background)
-    order = max(2 * (len(features) - 1), 1)  # answers that one with its reverse needs at most
+    known = finite_scores(models[0], background)
+    order = answers_of_an_order(len(features))
     most = max(1, min(len(known), evaluations // order))
     again = max(1, evaluations // (order * most))
     together = max(1, min(AT_ONCE, _fit(rows)) // (order * most * again))
@@ -106,13 +109,14 @@ def attribute(
             # every so-manyth row, so that those of a piece are spread, too
             chosen = np.arange(piece, count, pieces)
             given = {name: array[chosen] for name, array in rows.items()}
-            some = _Pairs.of(given, numbers[chosen], background, (most, again), seed)
+            some = Pairs.of(given, numbers[chosen], background, (most, again), seed)
             try:
                 values, base, score = some.explained(answers, given, targets[chosen], known)
             except BaseException:
                 failed.set()
                 raise
-            found.values[chosen], found.base[chosen], found.score[chosen] = values, base, score
+            found.values[chosen], found.base[chosen] = values.mean(axis=1), base
+            found.score[chosen] = score
             found.done[chosen] = True
 
     if len(models) == 1:
@@ -125,7 +129,7 @@ def attribute(
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """Explained rows, each with some background rows, and an order for each of these.
 
     Attributes:
@@ -150,7 +154,7 @@ class _Pairs:
         background: Arrays,
         orders_of: tuple[int, int],
         seed: int,
-    ) -> _Pairs:
+    ) -> Pairs:
         """Background rows of each row, so many, and so many orders with each of these."""
         others, orders = [], []
         names = list(rows)
@@ -170,26 +174,35 @@ class _Pairs:
         return cls(row, other, order, np.take_along_axis(differs, order, axis=1), pool)
 
     def explained(
-        self, answers: ModelAnswers, rows: Arrays, targets: npt.NDArray[np.int64], known: Floats
+        self,
+        answers: ModelAnswers,
+        rows: Arrays,
+        targets: npt.NDArray[np.int64],
+        known: Floats,
+        at_once: int = 0,
     ) -> tuple[Floats, Floats, Floats]:
-        """Values [rows, features], base and score [rows]; `known` are the background's scores."""
-        own = np.take_along_axis(_scores(answers, rows), targets[:, None], axis=1)[:, 0]
+        """What each pair's features add, [rows, pairs of each, features], and base and score
+        [rows]; `known` are the background's scores. The model is asked `at_once` rows at a time,
+        with 0 `AT_ONCE`."""
+        own = np.take_along_axis(finite_scores(answers, rows), targets[:, None], axis=1)[:, 0]
         target = targets[self.row]
         turns = np.cumsum(self.changes, axis=1, dtype=np.int64)  # changes up to and with each turn
         total = turns[:, -1]
         # the last change gives the row itself, which is known
         pair, turn = np.nonzero(self.changes & (turns < total[:, None]))
         place = np.argsort(self.order, axis=1)
-        taken = place[pair] <= turn[:, None]  # [asked, features]: those of the explained row
         first, second = self.row[pair], len(targets) + self.other[pair]
         asked = np.empty(len(pair))
-        for start in range(0, len(pair), AT_ONCE):
-            here = slice(start, start + AT_ONCE)
+        step = at_once or AT_ONCE
+        for start in range(0, len(pair), step):
+            here = slice(start, start + step)
+            # [asked, features]: those of the explained row
+            taken = place[pair[here]] <= turn[here, None]
             mixed = {
-                name: array[np.where(taken[here, at], first[here], second[here])]
+                name: array[np.where(taken[:, at], first[here], second[here])]
                 for at, (name, array) in enumerate(self.pool.items())
             }
-            scores = _scores(answers, mixed)
+            scores = finite_scores(answers, mixed)
             asked[here] = np.take_along_axis(scores, target[pair][here, None], axis=1)[:, 0]
         # scores by how many features have changed
         table = np.empty((len(self.row), self.order.shape[1] + 1))
@@ -203,10 +216,15 @@ class _Pairs:
         np.put_along_axis(values, self.order, steps, axis=1)
         each = (len(targets), -1)
         return (
-            values.reshape(*each, steps.shape[1]).mean(axis=1),
+            values.reshape(*each, steps.shape[1]),
             table[:, 0].reshape(each).mean(axis=1),
             own,
         )
+
+
+def answers_of_an_order(features: int) -> int:
+    """Answers of the model that an order of so many features with its reverse needs at most."""
+    return max(2 * (features - 1), 1)
 
 
 def alike(first: Array, second: Array) -> npt.NDArray[np.bool_]:
@@ -230,7 +248,12 @@ def _fit(rows: Arrays) -> int:
     return max(1, AT_ONCE_BYTES // max(one, 1))
 
 
-def _scores(answers: ModelAnswers, rows: Arrays) -> Floats:
+def finite_scores(answers: ModelAnswers, rows: Arrays) -> Floats:
+    """What the model answers to rows.
+
+    Raises:
+        EdgelineError: it is not finite.
+    """
     found = answers(rows)
     if not np.isfinite(found).all():
         wrong = found[~np.isfinite(found).all(axis=1)][0].tolist()
