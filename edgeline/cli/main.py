@@ -64,6 +64,7 @@ PLACES = {
     "serve": "serve:serve",
     "site": "sites:site",
     "submit": "submit:submit",
+    "triggers": "triggers:triggers",
     "tune": "tune:tune",
     "verify": "verify:verify",
     "warm": "warm:warm",
