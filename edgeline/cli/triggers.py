@@ -162,8 +162,21 @@ def show(file: str, state: str, events: bool, as_json: bool) -> None:
 
 
 @triggers.command()
+@click.argument("file", callback=existing)
+def argo(file: str) -> None:
+    """Print FILE as Argo Events' EventSource and Sensor, as far as these can tell it.
+
+    A comment names what they do not tell, and rules that are left out.
+    """
+    from edgeline.triggers import argo as work
+    from edgeline.triggers import rules
+
+    click.echo(work.manifests(rules.read(file)), nl=False)
+
+
+@triggers.command()
 @click.argument("url")
-@click.argument("kind", metavar="schedule|drift|range|decay|TYPE")
+@click.argument("kind")
 @click.option("--model", default="", help="The model that it is about.")
 @click.option("--feature", default="", help="The feature that it names.")
 @click.option("--device", default="", help="Whose event it is; by default this machine's.")
@@ -172,7 +185,9 @@ def show(file: str, state: str, events: bool, as_json: bool) -> None:
 def send(
     told: Told, url: str, kind: str, model: str, feature: str, device: str, key: str | None
 ) -> None:
-    """Send an event to URL, such as http://127.0.0.1:8090/events.
+    """Send an event of KIND to URL, such as http://127.0.0.1:8090/events.
+
+    KIND is schedule, drift, range, decay or a whole type.
 
     A bearer token is read from EDGELINE_TRIGGERS_TOKEN, if set.
     """
