@@ -163,7 +163,8 @@ def show(file: str, state: str, events: bool, as_json: bool) -> None:
 
 @triggers.command()
 @click.argument("file", callback=existing)
-def argo(file: str) -> None:
+@as_json
+def argo(file: str, as_json: bool) -> None:
     """Print FILE as Argo Events' EventSource and Sensor, as far as these can tell it.
 
     A comment names what they do not tell, and rules that are left out.
@@ -171,7 +172,12 @@ def argo(file: str) -> None:
     from edgeline.triggers import argo as work
     from edgeline.triggers import rules
 
-    click.echo(work.manifests(rules.read(file)), nl=False)
+    declared = rules.read(file)
+    if as_json:
+        found = {"documents": work.documents(declared), "untold": work.untold(declared)}
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(work.manifests(declared), nl=False)
 
 
 @triggers.command()

@@ -30,16 +30,21 @@ _UNTOLD = (
 
 def manifests(declared: TriggerFile) -> str:
     """The EventSource and the Sensor as YAML, under a comment that names what they do not tell."""
-    told, untold = [], [_UNTOLD]
-    for rule in declared.rules:
-        if why := _unfit(rule):
-            untold.append(f"rule {rule.name} is left out: {why}")
-        else:
-            told.append(rule)
-    documents: list[Any] = [_source()]
-    if told:
-        documents += [*_rights(), _sensor(told)]
-    return plain_yaml.dump(documents, sort_keys=False, comment="\n".join(untold))
+    return plain_yaml.dump(
+        documents(declared), sort_keys=False, comment="\n".join(untold(declared))
+    )
+
+
+def documents(declared: TriggerFile) -> list[dict[str, Any]]:
+    """The EventSource and, where there is a rule for it, the Sensor and its rights."""
+    told = [rule for rule in declared.rules if not _unfit(rule)]
+    return [_source(), *(_rights() if told else ()), *([_sensor(told)] if told else ())]
+
+
+def untold(declared: TriggerFile) -> list[str]:
+    """What these do not tell of the rules, and which rules are left out."""
+    left_out = ((rule.name, _unfit(rule)) for rule in declared.rules)
+    return [_UNTOLD, *(f"rule {name} is left out: {why}" for name, why in left_out if why)]
 
 
 def _unfit(rule: TriggerRule) -> str:

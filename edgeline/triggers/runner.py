@@ -46,7 +46,7 @@ class FiringRunner:
         tick: float = TICK,
     ) -> None:
         """`keep` is how many folders of ended runs here stay of each rule."""
-        self.seen = clock()  # when the thread last looked
+        self.seen = clock()  # when the thread last looked at all of them
         self._store, self._launcher_of, self._keep = store, launcher_of, keep
         self._clock, self._tick = clock, tick
         self._asked: dict[str, float] = {}  # when each run was looked for last
@@ -77,11 +77,11 @@ class FiringRunner:
         while not self._stopping.is_set():
             try:
                 self.look()
+                self.seen = self._clock()
             except sqlite3.Error as error:
                 log.error("The state cannot be written (%s): it is tried again.", error)
             except Exception:
                 log.exception("Taking runs further failed; it is tried again.")
-            self.seen = self._clock()
             self._wake.wait(self._tick)
             self._wake.clear()
 

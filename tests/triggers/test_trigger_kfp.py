@@ -1,4 +1,4 @@
-"""Runs on a KFP server, as its API is documented (tests/kubeflow): the name of a run is its mark."""
+"""Runs on a KFP server, as its API is documented (tests/kubeflow): a run's name is its mark."""
 
 from __future__ import annotations
 

@@ -147,13 +147,13 @@ def test_who_sends_too_fast_waits(serving: Callable[..., Serving]):
 
 
 def test_a_server_that_is_killed_finds_its_run_and_ends_one_run(serving: Callable[..., Serving]):
-    first = serving()
+    first = serving("--rate", "100000")
     one, two = (document(each, "fare", id=each, time=now()) for each in "ab")
     assert first.send(one)[0] == 202
     assert first.send(two)[0] == 202
     first.stop(signal.SIGKILL)
-    server = serving()
-    for _ in range(20):  # as a sender repeats what was not answered
+    server = serving("--rate", "100000")
+    for _ in range(1000):  # as senders repeat what was not answered
         assert server.send(two)[1]["events"][0]["result"] == "repeated"
     found: list[dict] = []
 
