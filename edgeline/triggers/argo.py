@@ -128,12 +128,16 @@ def _filters(rule: TriggerRule, kind: str) -> Iterator[dict[str, Any]]:
     pattern = f"^{re.escape(KINDS[kind])}" if kind in KINDS else f"^{re.escape(kind)}$"
     yield _filter("body.type", pattern)
     yield {**_filter("body.type", r"\.resolved$"), "comparator": "!="}
+    if kind == "decay" or kind.startswith(KINDS["decay"]):  # it takes back what was said
+        taken_back = r'"decayed":\s*\[\s*\]|"drifting":\s*false'
+        yield {**_filter("body.data", taken_back), "comparator": "!="}
     if rule.model:
         yield _filter("body.data.model", f"^{re.escape(rule.model)}$")
     if rule.features:
         names = "|".join(map(re.escape, rule.features))
-        if kind == "drift" or kind.startswith(KINDS["drift"]):  # a list, matched as JSON
-            yield _filter("body.data.drifting", rf'"({names})(\.[^"]*)?"')
+        if kind in ("drift", "decay") or kind.startswith((KINDS["drift"], KINDS["decay"])):
+            name = "drifting" if "drift" in kind else "decayed"  # a list, matched as JSON
+            yield _filter(f"body.data.{name}", rf'"({names})(\.[^"]*)?"')
         else:
             yield _filter("body.data.feature", rf"^({names})(\..*)?$")
 

@@ -1,9 +1,9 @@
 """What an event speaks for, and whether a rule starts a run: plain functions of what is kept.
 
 A device is the `source` of an event up to `/models/`: a new version of its model is no second
-device. It speaks once for each feature, with its latest event. An event of drift names all that
-drifts, so that it takes back what the device said before; one whose type ends in `.resolved` takes
-back all.
+device. It speaks once for each feature, with its latest event. An event of drift or decay names all
+columns or metrics that are bad, so that it takes back what the device said of that before; one that
+names none, or whose type ends in `.resolved`, takes back all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from edgeline.triggers.rules import DAY, KINDS, TriggerRule
 
 ANY = ""  # the feature of an event that names none, and of rules that pool all
 _RESOLVED = ".resolved"
-_WHOLE = ("io.edgeline.drift.", "io.edgeline.decay.")  # events that tell a device's whole state
+_WHOLE = (KINDS["drift"], KINDS["decay"])  # their events tell all there is on their topic
+_LISTS = ("drifting", "decayed")  # the fields of `data` that do so
 _MOST = 200  # features of an event that are counted
 
 
@@ -28,11 +29,14 @@ class Voice:
 
     Attributes:
         device: whose event it is.
+        topic: what it is about: drift, or a type of another event.
         features: what it names; empty: it takes back what the device said.
-        replaces: whether it tells all there is of the device, so that what it said before goes.
+        replaces: whether it tells all there is to say on the topic, so that what the device said
+            of it before goes.
     """
 
     device: str
+    topic: str
     features: tuple[str, ...]
     replaces: bool
 
@@ -75,13 +79,14 @@ def voice(rule: TriggerRule, event: CloudEvent) -> Voice | None:
     if rule.model and model_of(event) != rule.model:
         return None
     device = event.source.partition("/models/")[0]
+    topic = KINDS["drift"] if event.type.startswith(KINDS["drift"]) else event.type
     replaces = event.type.startswith(_WHOLE)
-    if resolved:
-        return Voice(device, (), True)
+    if resolved or (replaces and any(event.data.get(name) in ([], False) for name in _LISTS)):
+        return Voice(device, topic, (), True)
     named = [each for each in _features(event.data) if _is_wanted(each, rule.features)][:_MOST]
     if rule.features and not named:
-        return Voice(device, (), True) if replaces else None
-    return Voice(device, tuple(named) if rule.same and named else (ANY,), replaces)
+        return Voice(device, topic, (), True) if replaces else None
+    return Voice(device, topic, tuple(named) if rule.same and named else (ANY,), replaces)
 
 
 def why_not(rule: TriggerRule, standing: Standing, now: float) -> list[str]:
@@ -128,10 +133,11 @@ def _features(data: Mapping[str, Any]) -> Iterator[str]:
     for name in ("feature", "column"):
         if isinstance(data.get(name), str):
             yield data[name]
-    drifting = data.get("drifting")
-    for each in drifting if isinstance(drifting, list) else ():
-        if isinstance(each, str):
-            yield each
+    for name in _LISTS:
+        named = data.get(name)
+        for each in named if isinstance(named, list) else ():
+            if isinstance(each, str):
+                yield each
 
 
 def _is_wanted(feature: str, wanted: Sequence[str]) -> bool:

@@ -103,7 +103,7 @@ class TriggerRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         model: the model that an event has to be of; empty: any, or none.
         signals: kinds of events: drift, range, decay, schedule, or a whole type such as
             io.edgeline.decay.measured.
-        features: those that an event has to name one of; empty: any.
+        features: those that an event has to name one of, of decay metrics; empty: any.
         same: `feature`: the quorum has to agree on a feature.
         quorum: how many devices, each counted once.
         of: how many devices there are; for people.

@@ -41,11 +41,12 @@ CREATE TABLE IF NOT EXISTS events (
   PRIMARY KEY (source, id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS events_by_time ON events (time);
 CREATE TABLE IF NOT EXISTS voices (
-  rule TEXT, device TEXT, feature TEXT, time REAL,
-  PRIMARY KEY (rule, device, feature)) WITHOUT ROWID;
+  rule TEXT, device TEXT, topic TEXT, feature TEXT, time REAL,
+  PRIMARY KEY (rule, device, topic, feature)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS voices_by_feature ON voices (rule, time, feature);
 CREATE TABLE IF NOT EXISTS heard (
-  rule TEXT, device TEXT, time REAL, PRIMARY KEY (rule, device)) WITHOUT ROWID;
+  rule TEXT, device TEXT, topic TEXT, time REAL,
+  PRIMARY KEY (rule, device, topic)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS firings (
   mark TEXT PRIMARY KEY, rule TEXT, feature TEXT, devices TEXT, since REAL, decided REAL,
   ordered BLOB, state TEXT, tries INTEGER, begun REAL, ended REAL, place TEXT, said TEXT)
@@ -162,8 +163,8 @@ class TriggerStore:
             feature, devices = best(
                 dict(
                     self._base.execute(
-                        "SELECT feature, COUNT(*) FROM voices WHERE rule = ? AND time >= ? "
-                        "GROUP BY feature",
+                        "SELECT feature, COUNT(DISTINCT device) FROM voices "
+                        "WHERE rule = ? AND time >= ? GROUP BY feature",
                         (rule.name, now - rule.within),
                     )
                 )
@@ -246,19 +247,23 @@ class TriggerStore:
         said = voice(rule, event)
         if said is None:
             return False
-        key = rule.name, said.device
+        key = rule.name, said.device, said.topic
         if said.replaces:  # unless a later event of the device came before it
             last = self._base.execute(
-                "SELECT time FROM heard WHERE rule = ? AND device = ?", key
+                "SELECT time FROM heard WHERE rule = ? AND device = ? AND topic = ?", key
             ).fetchone()
             if last and last[0] > event.time:
                 return True
-            self._base.execute("INSERT OR REPLACE INTO heard VALUES (?, ?, ?)", (*key, event.time))
-            self._base.execute("DELETE FROM voices WHERE rule = ? AND device = ?", key)
+            self._base.execute(
+                "INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?)", (*key, event.time)
+            )
+            self._base.execute(
+                "DELETE FROM voices WHERE rule = ? AND device = ? AND topic = ?", key
+            )
         for feature in said.features:
             self._base.execute(
-                "INSERT INTO voices VALUES (?, ?, ?, ?) ON CONFLICT (rule, device, feature) "
-                "DO UPDATE SET time = MAX(time, excluded.time)",
+                "INSERT INTO voices VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (rule, device, topic, feature) DO UPDATE SET time = MAX(time, excluded.time)",
                 (*key, feature, time),
             )
         return True
@@ -270,7 +275,7 @@ class TriggerStore:
         devices = [
             device
             for (device,) in self._base.execute(
-                "SELECT device FROM voices WHERE rule = ? AND time >= ? AND feature = ?",
+                "SELECT DISTINCT device FROM voices WHERE rule = ? AND time >= ? AND feature = ?",
                 (rule.name, now - rule.within, standing.feature),
             )
         ]

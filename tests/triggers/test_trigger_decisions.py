@@ -11,7 +11,7 @@ from made_events import NOW, RANGE, RESOLVED, declared, document, event
 
 from edgeline.errors import EdgelineError
 from edgeline.triggers.dry_run import DryRun
-from edgeline.triggers.events import read_line
+from edgeline.triggers.events import CloudEvent, read_line
 from edgeline.triggers.judging import why_not
 from edgeline.triggers.store import SUCCEEDED, TriggerStore
 
@@ -62,6 +62,31 @@ def test_an_event_says_all_that_drifts_and_a_resolved_one_takes_it_back():
     assert not store.firings()  # it was sent before the resolved one
     store.take([event("a", "miles", time=NOW + 5)], NOW + 5)
     assert store.firings()
+
+
+def test_decay_of_each_kind_is_taken_back_by_itself():
+    store = TriggerStore(declared(signals=["decay"], quorum=2, same="feature"), None)
+
+    def decay(device: str, kind: str, at: float, **data: object) -> CloudEvent:
+        more = {"type": f"io.edgeline.decay.{kind}", "data": {"model": "taxi", **data}}
+        return event(device, time=NOW + at, id=f"{device}{kind}{at}", **more)
+
+    store.take([decay("a", "estimated", 1, decayed=["accuracy"])], NOW + 9)
+    store.take([decay("a", "measured", 2, decayed=["accuracy", "auc"])], NOW + 9)
+    store.take([decay("a", "estimated", 3, decayed=[])], NOW + 9)
+    assert waits(store).startswith("1 of the 2 devices that it takes in accuracy")
+    store.take([decay("a", "measured", 4, decayed=[])], NOW + 9)
+    store.take([decay("b", "measured", 4, decayed=["accuracy"])], NOW + 9)
+    assert not store.firings()
+    store.take([decay("a", "concept", 5, drifting=True)], NOW + 9)
+    store.take([decay("b", "concept", 5, drifting=True)], NOW + 9)
+    [firing] = store.firings()
+    assert (firing.feature, firing.devices) == ("", ("/a", "/b"))
+    store = TriggerStore(declared(signals=["io.edgeline.decay.concept"], quorum=2), None)
+    store.take([decay("a", "concept", 5, drifting=True)], NOW + 9)
+    store.take([decay("a", "concept", 6, drifting=False)], NOW + 9)
+    store.take([decay("b", "concept", 6, drifting=True)], NOW + 9)
+    assert not store.firings()
 
 
 def test_events_are_of_a_model_a_kind_and_the_features_that_are_named():
