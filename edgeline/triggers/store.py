@@ -263,7 +263,8 @@ class TriggerStore:
         for feature in said.features:
             self._base.execute(
                 "INSERT INTO voices VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (rule, device, topic, feature) DO UPDATE SET time = MAX(time, excluded.time)",
+                "ON CONFLICT (rule, device, topic, feature) "
+                "DO UPDATE SET time = MAX(time, excluded.time)",
                 (*key, feature, time),
             )
         return True
