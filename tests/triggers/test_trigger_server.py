@@ -6,8 +6,10 @@ import gzip
 import json
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from urllib.parse import quote
 
 import pytest
@@ -169,3 +171,53 @@ def test_a_server_that_is_killed_finds_its_run_and_ends_one_run(serving: Callabl
     assert json.loads(record.read_text())["given"] == {"word": "retrain", "times": 2}
     assert server.state()["rules"][0]["runs"] == found
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_while_events_come_and_a_run_goes_on(seed: int, serving: Callable[..., Serving]):
+    """A process with its sockets, its run and its restarts, killed whenever it comes."""
+    chance = random.Random(seed)
+    kills = 4
+
+    def begun() -> Serving:
+        nonlocal kills
+        server = serving("--rate", "100000")
+        if kills:
+            kills -= 1
+            delay = chance.uniform(0.0, 2.0)
+            threading.Timer(delay, server.process.kill).start()
+        return server
+
+    server = begun()
+
+    def told(ask: Callable[[Serving], tuple[int, dict]]) -> dict:
+        """An answer, from whichever server lives to give it."""
+        nonlocal server
+        while True:
+            try:
+                status, said = ask(server)
+            except (OSError, HTTPException):
+                server.process.wait(30)
+                server = begun()
+                continue
+            assert status in (200, 202), said
+            return said
+
+    sent = [document(f"d{number}", "fare", time=now()) for number in range(40)]
+    for one in sent:
+        told(lambda server, one=one: server.send(one))
+
+    def ended() -> bool:
+        state = told(lambda server: server.ask("GET", "/state"))
+        return not kills and state["rules"][0]["runs"][0]["state"] in ("succeeded", "failed")
+
+    eventually(ended, 120.0)
+    server.process.kill()
+    server.process.wait(30)
+    server = serving()  # which remembers all of it
+    assert {server.send(one)[1]["events"][0]["result"] for one in sent} == {"repeated"}
+    state = server.ask("GET", "/state")[1]
+    assert state["events"]["counted"] == 40
+    [run] = state["rules"][0]["runs"]
+    assert (run["state"], run["devices"]) == ("succeeded", ["/d0", "/d1"])
+    assert (server.folder / "ran.txt").read_text() == "read grow tell "
