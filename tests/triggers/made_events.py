@@ -14,6 +14,7 @@ from edgeline.triggers.rules import TriggerFile
 NOW = 1_800_000_000.0
 DRIFT, RESOLVED = "io.edgeline.drift.detected", "io.edgeline.drift.resolved"
 RANGE = "io.edgeline.range.detected"
+BASE = "fare,company,tips\n10.5,Blue Cab,2.0\n8.0,Red Cab,0.0\n"  # rows of a team's own
 
 
 def document(device: str, *drifting: str, time: float = NOW, **more: Any) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from made_events import NOW, declared, document
+from made_events import BASE, NOW, declared, document
 from running import eventually
-from test_trigger_rows import BASE
 from tiny_pipeline import TINY
 from trigger_serving import Serving
 

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from made_events import BASE
 
 from edgeline.components.ingest.ingest import ingest
 from edgeline.errors import EdgelineError
 from edgeline.server.watching.payload_files import PayloadFiles
 from edgeline.triggers.rows import join
-
-BASE = "fare,company,tips\n10.5,Blue Cab,2.0\n8.0,Red Cab,0.0\n"
 
 
 def row(key: str, fare: object, time: str = "2027-01-15T08:00:00.000+00:00", **more) -> dict:
