@@ -152,11 +152,6 @@ class TriggerStore:
             for rule in self.rules.values():
                 self._decide(rule, now)
 
-    def refused(self, reason: str) -> None:
-        """Count a request that was refused before it was an event."""
-        with self._lock, self._transaction():
-            self._add(Counter([f"refused:{reason}"]))
-
     def standing(self, rule: TriggerRule, now: float) -> Standing:
         """How a rule stands at a time."""
         with self._lock:
