@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -147,6 +148,8 @@ def _by_record(folder: Path, kept: Sequence[Path]) -> FoundRun:
 def _why(folder: Path, code: int, limit: float) -> str:
     if code == supervising.LATE:
         return f"it was ended after its limit of {limit:g} s"
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
     try:
         with open(folder / LOG, "rb") as stream:
             stream.seek(max(0, stream.seek(0, 2) - _TAIL))

@@ -101,7 +101,8 @@ def start_one(server: Serving) -> None:
 @pytest.mark.slow
 def test_a_run_whose_processes_are_killed_goes_on(serving: Callable[..., Serving]):
     server = serving()
-    (server.folder / "before-grow.py").write_text("import time; time.sleep(600)")
+    once = "import time; Path('slept').exists() or (Path('slept').touch(), time.sleep(600))"
+    (server.folder / "before-grow.py").write_text(once)
     start_one(server)
     runs = server.folder / "edgeline-triggers" / "runs"
 
@@ -111,17 +112,35 @@ def test_a_run_whose_processes_are_killed_goes_on(serving: Callable[..., Serving
             for record in runs.glob("*/*/run.json")
         )
 
-    eventually(has_read, 90.0)
+    eventually(lambda: has_read() and (server.folder / "slept").exists(), 90.0)
     mark = run_of(server)["mark"]
-    (server.folder / "before-grow.py").unlink()
-    for process in psutil.process_iter(["cmdline"]):
-        if any(mark in part for part in process.info["cmdline"] or ()):
-            os.kill(process.pid, signal.SIGKILL)
+    found = [
+        (each.info["cmdline"], each.pid)
+        for each in psutil.process_iter(["cmdline"])
+        if any(mark in part for part in each.info["cmdline"] or ())
+    ]
+    # who watches the run first: it would write how that ended
+    for _, number in sorted(found, key=lambda each: "supervising" not in str(each[0])):
+        os.kill(number, signal.SIGKILL)
     eventually(lambda: run_of(server)["state"] in ("succeeded", "failed"), 90.0)
     run = run_of(server)
     assert (run["mark"], run["state"], run["tries"]) == (mark, "succeeded", 2)
     assert (server.folder / "ran.txt").read_text() == "read grow tell "
     assert "was interrupted: it goes on" in server.log
+
+
+@pytest.mark.slow
+def test_a_run_alone_that_is_killed_has_failed(serving: Callable[..., Serving]):
+    server = serving()
+    (server.folder / "before-read.py").write_text("import time; time.sleep(600)")
+    start_one(server)
+    records = server.folder / "edgeline-triggers" / "runs"
+    eventually(lambda: any(records.glob("*/*/run.json")), 90.0)
+    [held] = records.glob("*/*/.running")
+    os.kill(int(held.read_text()), signal.SIGKILL)
+    eventually(lambda: run_of(server)["state"] in ("succeeded", "failed"), 90.0)
+    assert (run_of(server)["state"], run_of(server)["tries"]) == ("failed", 1)
+    assert run_of(server)["said"] == "it was ended by SIGKILL"
 
 
 @pytest.mark.slow
