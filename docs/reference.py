@@ -22,6 +22,7 @@ from edgeline.server.errors import HTTP_STATUS, MEANING
 from edgeline.server.metrics import METRICS
 from edgeline.server.options import options
 from edgeline.server.watching.events import EVENTS
+from edgeline.triggers.metrics import METRICS as OF_TRIGGERS
 
 FOLDER = Path(__file__).parent / "reference"
 PUBLIC = Path(__file__).parent / "public.md"
@@ -89,6 +90,7 @@ def metrics() -> str:
         named = ([f"`{name}`", about] for name, about in told.items())
         parts += [f"### {component}", *_table(["metric", "meaning"], named)]
     rows = ([f"`{name}`", kind, about] for name, (kind, about) in METRICS.items())
+    of_triggers = ([f"`{name}`", kind, about] for name, (kind, about) in OF_TRIGGERS.items())
     return _page(
         [
             *parts,
@@ -97,6 +99,9 @@ def metrics() -> str:
             "[manifests](../../manifests/README.md#watched); events are in "
             "[monitoring](../watching.md).",
             *_table(["metric", "type", "meaning"], rows),
+            "## Of triggers",
+            "`GET /metrics` of `edgeline triggers serve`: see [triggers](../triggers.md).",
+            *_table(["metric", "type", "meaning"], of_triggers),
         ]
     )
 

@@ -64,6 +64,7 @@ PLACES = {
     "serve": "serve:serve",
     "site": "sites:site",
     "submit": "submit:submit",
+    "triggers": "triggers:triggers",
     "tune": "tune:tune",
     "tune-trial": "tune_trial:tune_trial",
     "verify": "verify:verify",

@@ -98,8 +98,13 @@ def _order_of(file: Path) -> int:
 
 def is_held(folder: Path) -> bool:
     """Whether a process runs in a run's folder."""
+    return is_locked(folder / LOCK)
+
+
+def is_locked(file: Path) -> bool:
+    """Whether a process has a file locked."""
     try:
-        with open(folder / LOCK, "rb") as stream:
+        with open(file, "rb") as stream:
             return not _lock(stream.fileno())
     except OSError:
         return False
@@ -108,8 +113,16 @@ def is_held(folder: Path) -> bool:
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[bool]:
     """Whether this process alone has a file locked meanwhile; it does not wait for another one."""
+    with locked_descriptor(file) as number:
+        yield number is not None
+
+
+@contextlib.contextmanager
+def locked_descriptor(file: Path) -> Iterator[int | None]:
+    """As `locked`: the file's descriptor, None where another process has it locked. A process that
+    inherits it keeps the lock."""
     with open(file, "ab") as stream:
-        yield _lock(stream.fileno())
+        yield stream.fileno() if _lock(stream.fileno()) else None
 
 
 def remove_leftovers(folder: Path) -> None:

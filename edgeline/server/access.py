@@ -16,6 +16,7 @@ Every endpoint and gRPC method is of one kind:
 | `METADATA` | models, their inputs, statistics, metrics | `metadata` | own calls |
 | `PUBLIC` | the page without its data, OpenAPI, reflection | none | own calls |
 | `READ` | what the page shows, drift included | `read` | own calls |
+| `EVENTS` | events for `edgeline triggers serve` | `events` | own calls |
 | `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 
 `predict` and `explain` allow `metadata` too, and `admin` everything. A client certificate that the
@@ -47,7 +48,8 @@ _ALLOWS = {
     "predict": {"predict", "metadata"},
     "explain": {"explain", "metadata"},
     "read": {"read"},
-    "admin": {"admin", "read", "explain", "predict", "metadata"},
+    "events": {"events"},
+    "admin": {"admin", "events", "read", "explain", "predict", "metadata"},
 }
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
@@ -73,6 +75,7 @@ EXPLANATION = CallKind("explain", foreign=False)
 METADATA = CallKind("metadata", foreign=False)
 PUBLIC = CallKind("", foreign=False)
 READ = CallKind("read", foreign=False)
+EVENTS = CallKind("events", foreign=False)
 ADMIN = CallKind("admin", foreign=False)
 
 
@@ -81,7 +84,7 @@ class TokenEntry:
     """A token: its digest in hexadecimal digits, what it allows, and a name for people."""
 
     sha256: str
-    scopes: tuple[Literal["metadata", "predict", "explain", "read", "admin"], ...]
+    scopes: tuple[Literal["metadata", "predict", "explain", "read", "events", "admin"], ...]
     name: str = ""
 
 

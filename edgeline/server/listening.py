@@ -23,7 +23,9 @@ from edgeline.server.settings import ServerSettings
 Listener: TypeAlias = asyncio.Server | TlsListener
 
 
-async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[Listener]:
+async def bind(
+    server: HttpServer, context: ssl.SSLContext | None, doing: str = "predict"
+) -> list[Listener]:
     """Take the port for HTTP and gRPC, and the one for HTTP/2 alone where there is one.
 
     Nothing is answered before `listen`: the models are loaded between the two, for a host that is
@@ -31,6 +33,7 @@ async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[Liste
 
     Args:
         context: the TLS of the first of them.
+        doing: what clients do here, for the sentence.
 
     Raises:
         EdgelineError: a port is taken.
@@ -44,7 +47,7 @@ async def bind(server: HttpServer, context: ssl.SSLContext | None) -> list[Liste
         close(listeners)
         raise UsageError(
             f"--host {settings.host} is reached by other machines: give --tokens with a file of "
-            "tokens or --client-ca, or --tokens none to let all of them predict."
+            f"tokens or --client-ca, or --tokens none to let all of them {doing}."
         )
     if settings.grpc_port is not None:
         import hpack  # noqa: F401  # before the first client, not with it

@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from edgeline.artifacts.pixels import decoding
@@ -173,7 +173,7 @@ class Metrics:
         `reporters` the lines of what else is measured."""
         others = (line for lines in reporters for line in lines())
         samples = (*self._lines(list(serving)), *others, *self._of_process())
-        return "\n".join([*_under_heads(samples), ""]).encode(errors="backslashreplace")
+        return "\n".join([*under_heads(samples), ""]).encode(errors="backslashreplace")
 
     def _lines(self, serving: list[tuple[str, int, int]]) -> Iterator[str]:
         models = list(self.models.values())
@@ -218,16 +218,18 @@ def resident() -> int:
         return 0
 
 
-def _under_heads(samples: Iterable[str]) -> Iterator[str]:
+def under_heads(
+    samples: Iterable[str], metrics: Mapping[str, tuple[str, str]] = METRICS
+) -> Iterator[str]:
     """Samples by metric, however many parts of the server count it, each under its head."""
     found: dict[str, list[str]] = {}
     for sample in samples:
         name = sample.partition(" ")[0].partition("{")[0]
-        if name not in METRICS:
+        if name not in metrics:
             name = next((name.removesuffix(e) for e in _OF_HISTOGRAM if name.endswith(e)), name)
         found.setdefault(name, []).append(sample)
     for name, lines in found.items():
-        kind, about = METRICS[name]
+        kind, about = metrics[name]
         yield f"# HELP {name} {about}"
         yield f"# TYPE {name} {kind}"
         yield from lines

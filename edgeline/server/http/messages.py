@@ -13,6 +13,7 @@ from edgeline.server.errors import ServingError
 JSON = b"application/json"
 REASONS = {
     200: b"OK",
+    202: b"Accepted",
     400: b"Bad Request",
     401: b"Unauthorized",
     403: b"Forbidden",
@@ -20,6 +21,7 @@ REASONS = {
     405: b"Method Not Allowed",
     408: b"Request Timeout",
     409: b"Conflict",
+    410: b"Gone",
     411: b"Length Required",
     413: b"Content Too Large",
     415: b"Unsupported Media Type",
