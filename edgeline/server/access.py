@@ -15,6 +15,7 @@ Every endpoint and gRPC method is of one kind:
 | `METADATA` | models, their inputs, statistics, metrics | `metadata` | own calls |
 | `PUBLIC` | the page without its data, OpenAPI, reflection | none | own calls |
 | `READ` | what the page shows, drift included | `read` | own calls |
+| `LABELS` | labels of answers that were given | `labels` | own calls |
 | `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 
 `predict` allows `metadata` too, and `admin` everything. A client certificate that the server's CA
@@ -45,7 +46,8 @@ _ALLOWS = {
     "metadata": {"metadata"},
     "predict": {"predict", "metadata"},
     "read": {"read"},
-    "admin": {"admin", "read", "predict", "metadata"},
+    "labels": {"labels"},
+    "admin": {"admin", "labels", "read", "predict", "metadata"},
 }
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
@@ -70,6 +72,7 @@ PREDICTION = CallKind("predict", foreign=True)
 METADATA = CallKind("metadata", foreign=False)
 PUBLIC = CallKind("", foreign=False)
 READ = CallKind("read", foreign=False)
+LABELS = CallKind("labels", foreign=False)
 ADMIN = CallKind("admin", foreign=False)
 
 
@@ -78,7 +81,7 @@ class TokenEntry:
     """A token: its digest in hexadecimal digits, what it allows, and a name for people."""
 
     sha256: str
-    scopes: tuple[Literal["metadata", "predict", "read", "admin"], ...]
+    scopes: tuple[Literal["metadata", "predict", "read", "labels", "admin"], ...]
     name: str = ""
 
 

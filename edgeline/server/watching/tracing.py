@@ -40,9 +40,14 @@ def identity() -> str:
     A client names it in the body (`id`) or the header `x-request-id`; the trace is that of W3C
     Trace Context's `traceparent`.
     """
+    return named() or uuid.uuid4().hex
+
+
+def named() -> str:
+    """The id that the client gave this thread's request, as `identity`; "" where it gave none."""
     if given := getattr(_busy, "given", ""):
         return str(given)[:_LONGEST]
-    return of_headers(getattr(_busy, "headers", {})) or uuid.uuid4().hex
+    return of_headers(getattr(_busy, "headers", {}))
 
 
 def of_headers(headers: Mapping[Any, object]) -> str:
