@@ -88,7 +88,7 @@ class Decay:
         self._window, self._least = settings.drift_window, settings.drift_rows
         self._slices = _slices(description.reference, settings.decay_slices)
         self._kept = KeptAnswers(settings.label_memory, settings.label_wait, len(self._slices))
-        self._test = ConceptTest(self._margin + _uncertain(self._calibration))
+        self._test = ConceptTest(self._margin + uncertainty(self._calibration))
         self._lock = threading.Lock()
         self._changed = False
         self._file = _file(settings.state, description)
@@ -349,7 +349,7 @@ def _usual(description: Description, calibration: Calibration | None) -> dict[st
     return {RMSE: math.sqrt(value)}
 
 
-def _uncertain(calibration: Calibration | None) -> float:
+def uncertainty(calibration: Calibration | None) -> float:
     """Two standard deviations of the map's mean over the held-out rows."""
     if calibration is None:
         return 0.0
