@@ -136,7 +136,7 @@ def test_false_alarms_are_as_rare_as_the_bound_says(monkeypatch):
         expected = RANDOM.uniform(0.55, 1, 1000)
         alarms += test.add(expected, RANDOM.random(1000) < expected - 0.02)
     assert alarms <= 70
-    assert concept.LIMIT == 400
+    assert concept.LIMIT == 200
 
 
 def test_an_alarm_comes_soon_and_pieces_are_as_one():

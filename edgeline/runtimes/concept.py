@@ -29,7 +29,7 @@ import numpy as np
 from edgeline.formats.dtypes import Array
 
 CHANCE, PER_ROWS = 1e-4, 10_000
-STARTS = 50  # rows between two starts
+STARTS = 100  # rows between two starts
 LIMIT = PER_ROWS / STARTS / CHANCE
 TILTS = (0.4, 0.8, 1.6)
 _LEAST = 1e-3  # probability of a right decision that is bet on

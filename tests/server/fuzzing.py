@@ -257,7 +257,9 @@ def damage_files(folder: Path, count: int, seed: int) -> dict[str, Counter]:
     rng = random.Random(seed)
     results: dict[str, Counter] = {}
     uses = {
-        bundle.MANIFEST: manifest, reference.FILE: watched, ranges.FILE: compared,
+        bundle.MANIFEST: manifest,
+        reference.FILE: watched,
+        ranges.FILE: compared,
         calibration.FILE: mapped,
     }
     for name, use in uses.items():

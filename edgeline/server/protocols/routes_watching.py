@@ -48,8 +48,7 @@ def table(state: ServerState, watching: Watching, labelling: Labelling) -> Route
         return HttpResponse(200, dumps({**found, "labels": labelling.totals}))
 
     async def label(request: HttpRequest, given: Parameters) -> HttpResponse:
-        name = given["model"]
-        state.served.pool(name)
+        name = state.served.pool(given["model"]).description.name
         if len(request.body) > MOST_LABELS:
             what = (
                 f"The body has more than {MOST_LABELS:,} bytes: send it in parts, or use --labels."

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,8 +54,7 @@ _NO_MAP = (
 _NO_SCORE = "A regression has no score that says how sure it is: only labels tell its error."
 
 
-@dataclass(frozen=True)
-class Sampled:
+class Sampled(NamedTuple):
     """A prediction that was sampled: what went in and out of each `step`-th row of a request, and
     the id that the client gave it, or ""."""
 
@@ -84,11 +83,11 @@ class Decay:
         known = description.calibration
         self._calibration = known if known is not None and known.task == self.task else None
         self._usual = _usual(description, self._calibration)
-        self._drop, self._margin = settings.decay_drop, settings.decay_margin
+        self._drop = settings.decay_drop
         self._window, self._least = settings.drift_window, settings.drift_rows
         self._slices = _slices(description.reference, settings.decay_slices)
         self._kept = KeptAnswers(settings.label_memory, settings.label_wait, len(self._slices))
-        self._test = ConceptTest(self._margin + uncertainty(self._calibration))
+        self._test = ConceptTest(max(settings.decay_margin, uncertainty(self._calibration)))
         self._lock = threading.Lock()
         self._changed = False
         self._file = _file(settings.state, description)
@@ -103,21 +102,26 @@ class Decay:
 
     def take(self, sampled: Sequence[Sampled]) -> ScoreTally | None:
         """Keep the named ones for their labels; the tally of all scores, None without a map."""
-        found = [(each, self._scored(each.outputs)) for each in sampled]
-        with self._lock:
-            for each, (scores, decided) in found:
-                if each.identity and self._kept.capacity:
-                    rows = np.arange(len(scores)) * each.step
-                    keys = keys_of(key_of(each.identity), rows)
-                    self._kept.put(keys, scores, decided, self._codes(each.inputs, len(scores)))
-                    self._changed = True
-                else:
-                    self.unnamed += len(scores)
-        if self._calibration is None or not found:
+        if not sampled:
             return None
-        scores, decided = (
-            np.concatenate(side) for side in zip(*(pair for _, pair in found), strict=True)
-        )
+        scores, decided = self._scored([each.outputs[PREDICTION] for each in sampled])
+        keys = np.zeros(len(scores), np.uint64)
+        first = 0
+        for each in sampled:
+            rows = len(each.outputs[PREDICTION])
+            if each.identity:
+                places = np.arange(rows) * each.step
+                keys[first : first + rows] = keys_of(key_of(each.identity), places)
+            first += rows
+        named = np.flatnonzero(keys)
+        with self._lock:
+            self.unnamed += len(keys) - len(named)
+            if len(named):
+                codes = self._codes([each.inputs for each in sampled], len(keys))
+                self._kept.put(keys[named], scores[named], decided[named], codes[named])
+                self._changed = True
+        if self._calibration is None:
+            return None
         return tally(self._calibration, scores, decided)
 
     def join(self, keys: Array, truth: Array) -> tuple[int, Array]:
@@ -172,10 +176,14 @@ class Decay:
         """The tally of no row; None without a map."""
         return none_of(self._calibration) if self._calibration is not None else None
 
-    def _scored(self, outputs: Mapping[str, Array]) -> tuple[Array, Array]:
-        """The score and the decision of each row: float32 and int32 [rows]."""
-        real = dequantise({PREDICTION: outputs[PREDICTION]}, tuple(self._outputs))[PREDICTION]
-        real = real.reshape(len(real), -1)
+    def _scored(self, predictions: Sequence[Array]) -> tuple[Array, Array]:
+        """The score and the decision of each row: float32 and int32 [rows].
+
+        Args:
+            predictions: as the model stores them, [rows, ...] each.
+        """
+        stored = np.concatenate([each.reshape(len(each), -1) for each in predictions])
+        real = dequantise({PREDICTION: stored}, tuple(self._outputs))[PREDICTION]
         if self.task == MULTICLASS:
             return real.max(axis=1).astype(np.float32), real.argmax(axis=1).astype(np.int32)
         scores = real[:, -1].astype(np.float32)
@@ -266,12 +274,14 @@ class Decay:
                 worse.append(name)
         return worse
 
-    def _codes(self, inputs: Mapping[str, Array], rows: int) -> Array:
+    def _codes(self, inputs: Sequence[Mapping[str, Array]], rows: int) -> Array:
         """The codes of the slices of each row: uint16 [rows, slices]."""
         found = np.full((rows, len(self._slices)), _OTHER, np.uint16)
         for place, each in enumerate(self._slices):
-            if each.column in inputs:
-                found[:, place] = each.codes(inputs[each.column].reshape(rows, -1)[:, 0])
+            if all(each.column in one for one in inputs):
+                columns = [one[each.column] for one in inputs]
+                firsts = [column.reshape(len(column), -1)[:, 0] for column in columns]
+                found[:, place] = each.codes(np.concatenate(firsts))
         return found
 
 

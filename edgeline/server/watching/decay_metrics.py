@@ -1,4 +1,5 @@
-"""What is told of decay, as metrics for Prometheus."""
+"""What is told of decay, as metrics for Prometheus: as it was at the last look (`--drift-judge`),
+since to look takes longer than the event loop has."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ SIDES = ("estimated", "measured")
 
 
 def lines_of(watching: Watching) -> Callable[[], Iterator[str]]:
-    """What gives the lines, from the reports of `Watching.decay_reports`."""
+    """What gives the lines, from the reports of the last look."""
 
     def lines() -> Iterator[str]:
-        for report in watching.decay_reports():
+        for report in watching.decay_told:
             yield from _lines(report)
         yield f"edgeline_answers_forgotten_total {watching.forgotten}"
 

@@ -248,6 +248,7 @@ class Watching:
         self._on_report, self._on_decay = on_report, on_decay
         self._watches: dict[tuple[str, int], Watch] = {}
         self._gone: dict[str, tuple[int, Watch]] = {}
+        self.decay_told: list[dict[str, Any]] = []  # at the last look of the thread
         self.forgotten = 0  # answers that waited for labels when their version was forgotten
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
@@ -259,6 +260,9 @@ class Watching:
         if reference is None or not self._settings.drift_rate:
             self._watches.pop((name, version), None)
             return None
+        before = self._watches.get((name, version))
+        if before is not None and before.decay is not None:  # loaded again
+            self.forgotten += before.decay.waiting
         watch = self._watches[name, version] = Watch(reference, self._settings, decay)
         if not self._thread.ident:
             self._thread.start()
@@ -328,7 +332,8 @@ class Watching:
                     judged = now
                     for report in self.reports():
                         self._on_report(report["model"], report["version"], report)
-                    for report in self.decay_reports():
+                    self.decay_told = self.decay_reports()
+                    for report in self.decay_told:
                         self._on_decay(report["model"], report["version"], report)
                 if now - saved >= _SAVE:
                     saved = now

@@ -21,8 +21,8 @@ import numpy as np
 from edgeline.formats.dtypes import Array
 
 log = logging.getLogger("edgeline.server")
+MOST_MEASURED = 10_000  # labelled rows that metrics are of
 _ROW = 0x9E3779B97F4A7C15  # odd, so that the places of a request's rows stay apart
-_MASK = (1 << 64) - 1
 
 
 def key_of(identity: str) -> int:
@@ -33,7 +33,7 @@ def key_of(identity: str) -> int:
 
 def keys_of(identity: int, rows: Array) -> Array:
     """The keys of rows of a request, by their places [rows]: uint64 [rows], none 0."""
-    places = rows.astype(np.uint64) * np.uint64(_ROW) + np.uint64(identity & _MASK)
+    places = rows.astype(np.uint64) * np.uint64(_ROW) + np.uint64(identity)
     return np.asarray(np.maximum(places, np.uint64(1)))
 
 
@@ -124,12 +124,12 @@ class KeptAnswers:
         return rows[chosen], there
 
     def labelled(self, seconds: float, least: int) -> Any:
-        """Rows whose labels came in the last seconds, or more where these are fewer than `least`;
-        the last label last."""
+        """Rows whose labels came in the last seconds, at most `MOST_MEASURED`, or more where these
+        are fewer than `least`; the last label last."""
         rows = self._rows[self._rows["order"] > 0]
         rows = rows[np.argsort(rows["order"])]
         recent = int(np.count_nonzero(rows["joined"] >= int(time.time() - seconds)))
-        return rows[len(rows) - min(len(rows), max(recent, least)) :]
+        return rows[len(rows) - min(len(rows), max(min(recent, MOST_MEASURED), least)) :]
 
     def expire(self) -> None:
         """Let go what has waited long enough."""

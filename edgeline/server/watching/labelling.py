@@ -14,6 +14,7 @@ import io
 import logging
 import threading
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -35,6 +36,7 @@ from edgeline.server.watching.labels import (
     lines_of,
 )
 from edgeline.stores.endpoints import STORES
+from edgeline.stores.objects import Objects
 
 log = logging.getLogger("edgeline.server")
 ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
@@ -61,6 +63,7 @@ class Labelling:
 
         Raises:
             UsageError: `labels` is a place that cannot be read from.
+            EdgelineError: the environment has no keys for it.
         """
         self._watching, self._models = watching, models
         self.counts: Counter[str] = Counter()
@@ -83,20 +86,22 @@ class Labelling:
         """
         results = LabelResults()
         readers: dict[str, LabelReader] = {}
-        pieces: dict[str, list[LateLabels]] = {}
+        pieces: dict[str, _Piece] = {}
         for place, line in lines_of(data, results, where):
             try:
                 name = self._name(line.get("model") or model)
+                if model and name != model:
+                    raise EdgelineError(f"it names {name[:100]!r}, and {model[:100]!r} was asked")
                 if name not in readers:
                     readers[name] = self._reader(name)
-                pieces.setdefault(name, []).append(readers[name].read(line))
+                pieces.setdefault(name, _Piece()).add(readers[name].read(line))
             except EdgelineError as error:
                 results.refuse(place, str(error).rstrip("."))
                 continue
-            if len(pieces[name]) >= PIECE:
+            if len(pieces[name].keys) >= PIECE:
                 self._join(name, pieces.pop(name), results)
-        for name, labels in pieces.items():
-            self._join(name, labels, results)
+        for name, piece in pieces.items():
+            self._join(name, piece, results)
         with self._lock:
             self.counts.update(results.counts)
         return results
@@ -161,9 +166,8 @@ class Labelling:
             )
         return decays[-1].reader
 
-    def _join(self, name: str, labels: list[LateLabels], results: LabelResults) -> None:
-        keys = np.concatenate([each.keys for each in labels])
-        truth = np.concatenate([each.truth for each in labels])
+    def _join(self, name: str, piece: _Piece, results: LabelResults) -> None:
+        keys, truth = np.array(piece.keys, np.uint64), np.array(piece.truth, np.float64)
         joined, known = 0, np.zeros(len(keys), bool)
         for decay in self._watching.decays(name):
             fresh, here = decay.join(keys, truth)
@@ -203,11 +207,20 @@ class Labelling:
                 yield str(file), (state.st_size, state.st_mtime_ns), partial(opened, file, "rb")
 
 
-def _objects(place: str) -> Iterator[tuple[str, object, Callable[[], Any]]]:
-    from edgeline.stores.buckets import open_bucket
+class _Piece:
+    """Labels that are joined at once, 16 bytes each."""
 
+    def __init__(self) -> None:
+        self.keys, self.truth = array("Q"), array("d")
+
+    def add(self, labels: LateLabels) -> None:
+        self.keys.extend(labels.keys)
+        self.truth.extend(labels.truth)
+
+
+def _objects(place: str) -> Iterator[tuple[str, object, Callable[[], Any]]]:
     parts = urlsplit(place)
-    objects = open_bucket(parts.scheme, parts.netloc)
+    objects = _bucket(place)
     folder = parts.path.strip("/")
     for entry in objects.below(folder + "/" if folder else ""):
         if entry.key.endswith(ENDINGS):
@@ -215,8 +228,15 @@ def _objects(place: str) -> Iterator[tuple[str, object, Callable[[], Any]]]:
             yield f"{parts.scheme}://{parts.netloc}/{entry.key}", entry.modified, opened
 
 
+def _bucket(place: str) -> Objects:
+    from edgeline.stores.buckets import open_bucket
+
+    parts = urlsplit(place)
+    return open_bucket(parts.scheme, parts.netloc)
+
+
 @contextlib.contextmanager
-def _object(objects: Any, key: str) -> Iterator[Any]:
+def _object(objects: Objects, key: str) -> Iterator[Any]:
     stream = objects.stream(key)
     try:
         yield gzip.GzipFile(fileobj=stream) if key.endswith(".gz") else _Plain(stream)
@@ -251,11 +271,14 @@ def _lines(stream: Any) -> Iterator[bytes]:
 
 
 def _check(place: str) -> None:
+    """Refuse a place that cannot be read from, as far as nobody is asked for that."""
     scheme = urlsplit(place).scheme if "://" in place else ""
     if scheme and scheme not in STORES:
         raise UsageError(
             f"--labels is {place}: give a file or a folder of JSON lines, or s3://, gs://, abfs:// "
             "or minio://bucket/prefix."
         )
-    if not scheme and not Path(place).exists():
+    if scheme:
+        _bucket(place)
+    elif not Path(place).exists():
         raise UsageError(f"--labels is {place}, which does not exist: create it first.")

@@ -22,11 +22,10 @@ import numpy as np
 
 from edgeline.artifacts.calibration import BINARY, MULTICLASS
 from edgeline.errors import EdgelineError, first_line
-from edgeline.formats.dtypes import Array
 from edgeline.server.watching.kept_answers import key_of, keys_of
 
 LONGEST = 1 << 16  # bytes of a line
-PIECE = 4096  # labels that are joined at once
+PIECE = 1 << 16  # labels that are joined at once
 MOST_ROWS = 1 << 20  # of a request
 _TOLD = 5
 _FIELDS = {"id", "label", "row", "model"}
@@ -51,12 +50,11 @@ class LabelResults:
 
 @dataclass(frozen=True)
 class LateLabels:
-    """The labels of one line: keys uint64 [rows] (see `kept_answers.keys_of`), truth float [rows],
-    and the model that the line names, or ""."""
+    """The labels of one line: the keys of their rows (see `kept_answers.keys_of`), and what is
+    true of each."""
 
-    model: str
-    keys: Array
-    truth: Array
+    keys: tuple[int, ...]
+    truth: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,8 @@ class LabelReader:
             raise EdgelineError("'label' is a list of all rows, but 'row' names one: leave it out")
         values = label if isinstance(label, list) else [label]
         first = row or 0
-        return LateLabels(
-            str(line.get("model") or ""),
-            keys_of(key_of(identity), np.arange(first, first + len(values))),
-            np.array([self._value(value) for value in values], np.float64),
-        )
+        keys = keys_of(key_of(identity), np.arange(first, first + len(values)))
+        return LateLabels(tuple(keys.tolist()), tuple(map(self._value, values)))
 
     def _value(self, value: Any) -> float:
         if isinstance(value, str) and self.classes is not None:

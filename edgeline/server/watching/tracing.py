@@ -47,14 +47,16 @@ def named() -> str:
     """The id that the client gave this thread's request, as `identity`; "" where it gave none."""
     if given := getattr(_busy, "given", ""):
         return str(given)[:_LONGEST]
-    return of_headers(getattr(_busy, "headers", {}))
+    headers = getattr(_busy, "headers", None)
+    return of_headers(headers) if headers else ""
 
 
 def of_headers(headers: Mapping[Any, object]) -> str:
     """The id that headers give; empty for none."""
     if found := header(headers, "x-request-id"):
         return found[:_LONGEST]
-    trace = _TRACE.fullmatch(header(headers, "traceparent"))
+    parent = header(headers, "traceparent")
+    trace = _TRACE.fullmatch(parent) if parent else None
     return trace[1] if trace else ""
 
 
