@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from running import DATA, Running, eventually
+from test_page import browse
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle, calibration, reference
@@ -122,7 +123,9 @@ def test_a_covariate_shift_moves_the_estimate_and_labels_agree(start, binary, re
     assert server.metric('edgeline_labels_total{result="joined"}') == 2000
 
 
-def test_labels_that_come_about_otherwise_are_told_within_500_rows(start, binary, receiver):
+def test_labels_that_come_about_otherwise_are_told_within_500_rows(
+    start, binary, receiver, tmp_path
+):
     server = start(binary, *OFTEN, "--webhook", receiver.url)
     random = np.random.default_rng(3)
     given = scores(random, 1500)
@@ -144,6 +147,10 @@ def test_labels_that_come_about_otherwise_are_told_within_500_rows(start, binary
     assert event["data"]["drifting"] is True
     line = 'edgeline_decay_concept_drift{model="line",version="1"}'
     eventually(lambda: server.metric(line) == 1)
+    shown = browse(server, tmp_path / "profile")
+    assert ">labels come about otherwise<" in shown
+    measured = report(server)["measured"]["metrics"]["accuracy"]["value"]
+    assert f"{measured:.3f} (" in shown
 
 
 def test_labels_without_an_answer_are_counted_and_bad_ones_refused_by_line(start, binary):

@@ -134,7 +134,7 @@ GRPC_FOR_ALL = {
 }
 
 
-ROUTER = Router(routes.tables(STATELESS, None, None))
+ROUTER = Router(routes.tables(STATELESS, None, None, None))
 
 
 def documented() -> Iterator[tuple[str, str, set[str]]]:
