@@ -23,7 +23,7 @@ from edgeline.runtimes.interpreter import load
 from edgeline.server.models import loading
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import labelling, tracing
-from edgeline.server.watching.decay import watched
+from edgeline.server.watching.decay import Sampled, watched
 from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.events import EVENTS
 from edgeline.stores.objects import ObjectEntry
@@ -168,9 +168,12 @@ def test_labels_without_an_answer_are_counted_and_bad_ones_refused_by_line(start
         {"id": 7, "label": 1},
         {"id": "x", "label": "dog"},
         {"id": "x", "label": 1, "extra": 1},
+        {"id": "x", "label": 10**400},
+        {"id": "\ud800", "label": [1, None]},
+        {"id": "x", "label": 1, "model": "other"},
     )
     counts = {name: found[name] for name in ("joined", "repeated", "unknown", "refused")}
-    assert counts == {"joined": 60, "repeated": 1, "unknown": 2, "refused": 4}
+    assert counts == {"joined": 60, "repeated": 1, "unknown": 2, "refused": 7}
     assert found["problems"][0] == "Line 5: the label 2 is neither 0 nor 1"
     answers = report(server)["answers"]
     assert answers == {
@@ -326,6 +329,40 @@ def test_the_version_before_goes_on_waiting(binary):
     assert +made.join(lines).counts == {"unknown": 1, "joined": 2}
     assert watching.forgotten == 1
     watching.close()
+
+
+def test_classes_are_told_by_their_largest_score_as_the_model_stores_it(binary):
+    """An int8 model of four classes, whose labels come by name."""
+    random = np.random.default_rng(6)
+    scores = random.dirichlet(np.full(4, 0.5), 3000)
+    stored = np.clip(np.round(scores * 256) - 128, -128, 127).astype("i1")
+    real = (stored.astype("f4") + 128) / 256
+    right = random.random(3000) < 0.7 * real.max(axis=1)
+    truth = np.where(right, real.argmax(axis=1), (real.argmax(axis=1) + 1) % 4)
+    held = calibration.CalibrationRows(calibration.MULTICLASS, 1500)
+    held.add(real[:1500], truth[:1500])
+    instance = loading.load(binary, "line", 1, 1, 1)[0]
+    output = bundle.Tensor("prediction", "int8", (-1, 4), 1 / 256, -128)
+    description = dataclasses.replace(
+        instance.description,
+        bundle=dataclasses.replace(instance.description.bundle, task=calibration.MULTICLASS),
+        signature=dataclasses.replace(instance.description.signature, outputs=(output,)),
+        calibration=held.result({"accuracy": float(right[:1500].mean())}),
+        labels=("a", "b", "c", "d"),
+    )
+    decay = watched(description, ServerSettings())
+    given = {"x": np.zeros((1500, 1), "f4")}
+    tally = decay.take([Sampled(given, {"prediction": stored[1500:]}, "all")])
+    names = [description.labels[each] for each in truth[1500:]]
+    line = decay.reader.read({"id": "all", "label": names})
+    joined, _ = decay.join(np.array(line.keys, "u8"), np.array(line.truth))
+    found = decay.report(tally, 0.0)
+    assert joined == found["estimated"]["rows"] == 1500
+    measured = found["measured"]["metrics"]["accuracy"]
+    assert measured["value"] == pytest.approx(right[1500:].mean(), abs=1e-6)
+    assert abs(found["estimated"]["metrics"]["accuracy"]["value"] - measured["value"]) < 0.04
+    assert "auc" not in found["estimated"]["metrics"]
+    assert found["concept"]["drifting"] is False
 
 
 def asked(observe, instance, rows: dict[str, np.ndarray], identity: str) -> None:

@@ -382,6 +382,7 @@ def watched(description: Description, settings: ServerSettings) -> Decay | None:
     bundle = description.bundle
     if bundle is None or description.reference is None or bundle.task not in TASKS:
         return None
-    if PREDICTION not in {each.name for each in description.signature.outputs}:
-        return None
+    shapes = [each.shape for each in description.signature.outputs if each.name == PREDICTION]
+    if not shapes or not shapes[0] or any(size < 1 for size in shapes[0][1:]):
+        return None  # no values by row
     return Decay(description, settings)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgeline.formats.dtypes import Array
+from edgeline.server.watching.tracing import LONGEST
 
 log = logging.getLogger("edgeline.server")
 MOST_MEASURED = 10_000  # labelled rows that metrics are of
@@ -28,7 +29,8 @@ _ROW = 0x9E3779B97F4A7C15  # odd, so that the places of a request's rows stay ap
 def key_of(identity: str) -> int:
     """What an id is kept as: 64 bits of its BLAKE2b digest. Two of a million ids are the same with
     a probability of 3 in 10^8."""
-    return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest(), "little")
+    known = identity[:LONGEST].encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(known, digest_size=8).digest(), "little")
 
 
 def keys_of(identity: int, rows: Array) -> Array:

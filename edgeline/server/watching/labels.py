@@ -12,7 +12,6 @@ of the model's classes.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ LONGEST = 1 << 16  # bytes of a line
 PIECE = 1 << 16  # labels that are joined at once
 MOST_ROWS = 1 << 20  # of a request
 _TOLD = 5
+_MOST = 1e38  # of a label, as answers are kept in float32
 _FIELDS = {"id", "label", "row", "model"}
 
 
@@ -93,7 +93,7 @@ class LabelReader:
             if value in self.classes:
                 return float(self.classes.index(value))
             raise EdgelineError(f"the label {value[:100]!r} is not a class of the model")
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or not -_MOST < value < _MOST:
             raise EdgelineError(f"the label {str(value)[:100]!r} is not a number")
         if self.task == BINARY and value not in (0, 1):
             raise EdgelineError(f"the label {value} is neither 0 nor 1")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 _busy = threading.local()
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-_LONGEST = 128
+LONGEST = 128  # characters of an id that count
 
 
 def around(work: Callable[[Any], T], asked: Any) -> Callable[[Any], T]:
@@ -46,7 +46,7 @@ def identity() -> str:
 def named() -> str:
     """The id that the client gave this thread's request, as `identity`; "" where it gave none."""
     if given := getattr(_busy, "given", ""):
-        return str(given)[:_LONGEST]
+        return str(given)[:LONGEST]
     headers = getattr(_busy, "headers", None)
     return of_headers(headers) if headers else ""
 
@@ -54,7 +54,7 @@ def named() -> str:
 def of_headers(headers: Mapping[Any, object]) -> str:
     """The id that headers give; empty for none."""
     if found := header(headers, "x-request-id"):
-        return found[:_LONGEST]
+        return found[:LONGEST]
     parent = header(headers, "traceparent")
     trace = _TRACE.fullmatch(parent) if parent else None
     return trace[1] if trace else ""
