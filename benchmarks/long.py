@@ -34,6 +34,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "update_ways": (HERE / "update_ways.py",),
     "compile_pipelines": (HERE / "compile_pipelines.py",),
     "probes": (HERE / "probes.py",),
+    "decay": (HERE / "decay.py",),
     "explain": (HERE / "explain.py",),
     "compile_model": (HERE / "compile_model.py",),
     "ingest_memory": (HERE / "ingest_memory.py", "2.0"),

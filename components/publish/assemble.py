@@ -11,6 +11,7 @@ from typing import Any
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
+    calibration,
     declared_card,
     host_operations,
     outcomes,
@@ -50,7 +51,8 @@ def assemble(
 
     Args:
         folder: an empty folder. It gets the model, `labels.txt` where there are class
-            names, `test_vectors.json`, `reference.json` and `ranges.json` where verify left them,
+            names, `test_vectors.json`, `reference.json`, `ranges.json` and `calibration.json` where
+            verify left them,
             and `bom.cdx.json`, but no manifest yet.
         edge_model: `edge_model/v1` or `onnx_model/v1`.
         evaluation: `evaluation/v1`; its metadata goes into the manifest. None for an imported
@@ -91,6 +93,7 @@ def assemble(
         (verification.path / TEST_VECTORS, TEST_VECTORS),
         (verification.path / reference.FILE, reference.FILE),
         (verification.path / ranges.FILE, ranges.FILE),
+        (verification.path / calibration.FILE, calibration.FILE),
     ]
     facts, described = edge_model.metadata, edge_model.path / SIGNATURE
     if compiled:

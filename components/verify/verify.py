@@ -3,8 +3,10 @@
 `verification/v1` holds `verification.json` (every number, the reasons, the probes and the table
 of malformed input: the same bytes for the same models and rows), `timing.json` (what depends on
 the machine), `test_vectors.json` (see `vectors`) and `reference.json`, what live traffic is
-compared with (see `edgeline.artifacts.reference`). Of a model that was trained here it has
-`ranges.json`, too: what each raw feature may be (see `edgeline.artifacts.ranges`).
+compared with (see `edgeline.artifacts.reference`). Where the rows have labels, that of a classifier
+has `calibration.json`, too: how often its scores are right (see `edgeline.artifacts.calibration`).
+Of a model that was trained here it has `ranges.json`: what each raw feature may be (see
+`edgeline.artifacts.ranges`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 from edgeline import artifacts
 from edgeline.artifacts import (
     Artifact,
+    calibration,
     example_weights,
     examples,
     host_operations,
@@ -203,13 +206,14 @@ def _compared(
             if original.foreign:  # asks a fork, which may hang where another thread is at work
                 words.result()
             cases = malformed.examine(subject.path, trial, runtime)
+        scored = calibration.CalibrationRows(task, count)
         met, seen, ranges = (
             reference.Builder(),
             SeenValues(features),
             SeenValues(_transformed(original, edge, loaded)),
         )
         found = parity.compare(
-            _batches(rows, split, original, loaded, met, seen, ranges, asked_slices),
+            _batches(rows, split, original, loaded, met, seen, ranges, scored, asked_slices),
             count,
             task,
             decision_threshold,
@@ -275,6 +279,9 @@ def _compared(
             vectors.Vectors(inputs, answer, device_tolerance(findings)),
         )
         (draft.path / reference.FILE).write_bytes(reference.dumps(met.result()))
+        told = {name: values["edge"] for name, values in found.metrics.items()}
+        if (map_of_scores := scored.result(told)) is not None:
+            (draft.path / calibration.FILE).write_bytes(calibration.dumps(map_of_scores))
         known = original.artifact.metadata.get(ranges_of.KEY)
         if known is not None:  # an imported model does not tell what it was trained on
             allowed = ranges_of.dumps(ranges_of.from_json(known))
@@ -458,6 +465,7 @@ def _batches(
     met: reference.Builder,
     seen: SeenValues,
     ranges: SeenValues,
+    scored: calibration.CalibrationRows,
     slices: Sequence[tuple[str, ...]] = (),
 ) -> Iterator[Batch]:
     by = sorted({name for columns in slices for name in columns})
@@ -486,5 +494,8 @@ def _batches(
         ranges.add(fed)
         values = {name: slice_metrics.values(batch.column(name)) for name in by}
         edge = dequantise(answer, runtime.signature.outputs)
+        if models.LABEL in cloud and models.PREDICTION in edge:  # else `parity` says what is amiss
+            predicted = edge[models.PREDICTION].reshape(len(batch), -1)
+            scored.add(predicted, cloud[models.LABEL].reshape(-1))
         yield Batch(raw, cloud, edge, values)
         first += len(batch)

@@ -170,7 +170,7 @@ def bins(values: Array, cuts: Array) -> Array:
 def count(values: Array) -> Counter[str]:
     """How often each value comes, as text; long strings by a digest."""
     if values.dtype.kind in "OSU":
-        return Counter(map(_text, values.tolist()))
+        return Counter(map(text_of, values.tolist()))
     kinds, times = np.unique(values, return_counts=True)
     return Counter(dict(zip(map(str, kinds.tolist()), times.tolist(), strict=True)))
 
@@ -314,7 +314,8 @@ def _from_json(value: object, name: str) -> Column:
     return Categories(listed.values, listed.others, listed.singles, missing)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A string as it is listed: a long one by its digest."""
     data = value.encode(errors="replace") if isinstance(value, str) else bytes(value)
     if len(data) > LONG:
         return "sha256:" + hashlib.sha256(data).hexdigest()[:16]

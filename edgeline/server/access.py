@@ -17,6 +17,7 @@ Every endpoint and gRPC method is of one kind:
 | `PUBLIC` | the page without its data, OpenAPI, reflection | none | own calls |
 | `READ` | what the page shows, drift included | `read` | own calls |
 | `EVENTS` | events for `edgeline triggers serve` | `events` | own calls |
+| `LABELS` | labels of answers that were given | `labels` | own calls |
 | `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 
 `predict` and `explain` allow `metadata` too, and `admin` everything. A client certificate that the
@@ -49,7 +50,8 @@ _ALLOWS = {
     "explain": {"explain", "metadata"},
     "read": {"read"},
     "events": {"events"},
-    "admin": {"admin", "events", "read", "explain", "predict", "metadata"},
+    "labels": {"labels"},
+    "admin": {"admin", "events", "labels", "read", "explain", "predict", "metadata"},
 }
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
 _LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "unix")
@@ -76,6 +78,7 @@ METADATA = CallKind("metadata", foreign=False)
 PUBLIC = CallKind("", foreign=False)
 READ = CallKind("read", foreign=False)
 EVENTS = CallKind("events", foreign=False)
+LABELS = CallKind("labels", foreign=False)
 ADMIN = CallKind("admin", foreign=False)
 
 
@@ -84,7 +87,9 @@ class TokenEntry:
     """A token: its digest in hexadecimal digits, what it allows, and a name for people."""
 
     sha256: str
-    scopes: tuple[Literal["metadata", "predict", "explain", "read", "events", "admin"], ...]
+    scopes: tuple[
+        Literal["metadata", "predict", "explain", "read", "events", "labels", "admin"], ...
+    ]
     name: str = ""
 
 

@@ -61,6 +61,33 @@ METRICS = {
     "edgeline_drift_ks": ("gauge", "Kolmogorov-Smirnov statistic of a numeric column."),
     "edgeline_drift_unseen": ("gauge", "Share of values that did not occur in the training."),
     "edgeline_drift_missing": ("gauge", "Share of missing values of a column."),
+    "edgeline_decay_rows": ("gauge", "Rows that decay is told from: estimated, measured."),
+    "edgeline_decay_estimated": (
+        "gauge",
+        "A metric as the calibrated scores let expect it, and between what it lies at 95 %.",
+    ),
+    "edgeline_decay_measured": (
+        "gauge",
+        "A metric of labelled rows, and between what it lies at 95 %; by slice its value.",
+    ),
+    "edgeline_decay_usual": ("gauge", "A metric on the held-out rows of the training."),
+    "edgeline_decay_decayed": ("gauge", "1 for a metric that is worse than usual."),
+    "edgeline_decay_concept_drift": (
+        "gauge",
+        "1 while decisions are right less often than their scores say.",
+    ),
+    "edgeline_answers_waiting": ("gauge", "Answers that wait for their labels, in rows."),
+    "edgeline_answers_bytes": ("gauge", "Bytes of the answers that wait or have got a label."),
+    "edgeline_answers_lost_total": (
+        "counter",
+        "Rows that got no label: evicted, expired, unnamed (the request had no id).",
+    ),
+    "edgeline_answers_forgotten_total": (
+        "counter",
+        "Answers that waited for labels when their version was forgotten.",
+    ),
+    "edgeline_labels_total": ("counter", "Labels: joined, unknown, repeated, refused."),
+    "edgeline_label_files_total": ("counter", "Files of labels: read, failed."),
     "edgeline_out_of_range_rows_total": (
         "counter",
         "Rows with a value of a column outside its range.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,9 +33,11 @@ from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.versions.sources import FolderCatalogue
 from edgeline.server.versions.verdicts import Verdicts, limits_of
-from edgeline.server.watching.alerts import Alerts
+from edgeline.server.watching import decay, decay_metrics
+from edgeline.server.watching.alerts import Alerts, DecayAlerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
 from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.labelling import Labelling
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.watching.spans import Spans
@@ -42,6 +45,7 @@ from edgeline.server.watching.spans import Spans
 if TYPE_CHECKING:
     from edgeline.server.watching.payloads import Payloads
 
+log = logging.getLogger("edgeline.server")
 _FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
 
 
@@ -55,6 +59,7 @@ class ServerParts:
     health: Health
     updates: Updates | None
     watching: Watching
+    labelling: Labelling
     webhook: Delivery | None
     payloads: Payloads | None
     spans: Spans | None
@@ -63,6 +68,7 @@ class ServerParts:
         """Take no more work, and send and write what waits."""
         self.state.repository.close()
         self.state.explainer.close()
+        self.labelling.close()
         self.watching.close()
         for kept in (self.webhook, self.payloads, self.spans):
             if kept is not None:
@@ -91,7 +97,10 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     signed = SignedCatalogue(folder, rollouts, verdicts) if folder else None
     webhook = _webhook(settings)
     ranges = RangeWatch(settings, webhook)
-    watching = Watching(settings, served.serving, Alerts(webhook).compare)
+    watching = Watching(
+        settings, served.serving, Alerts(webhook).compare, DecayAlerts(webhook).compare
+    )
+    labelling = Labelling(settings, watching, lambda: served.models)
     payloads = _payloads(settings)
     explainer = Explainer(settings)
     spans = Spans(check_url(settings.traces, "traces")) if settings.traces else None
@@ -101,7 +110,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         rollouts,
         verdicts,
         Preparer(settings, verdicts, forks),
-        _observers(watching, payloads),
+        _observers(watching, payloads, settings),
         ranges.check,
         settings,
         metrics,
@@ -110,7 +119,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
     )
     measured = (
-        *(rollouts, served, repository.windows, watching, ranges, explainer),
+        *(rollouts, served, repository.windows, watching, labelling, ranges, explainer),
         *(webhook, payloads, spans, updates),
     )
     state = ServerState(
@@ -119,7 +128,10 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         repository,
         rollouts,
         metrics,
-        tuple(part.lines for part in measured if part is not None),
+        (
+            *(part.lines for part in measured if part is not None),
+            decay_metrics.lines_of(watching),
+        ),
         access.read(
             settings.token_file, settings.own_names, "https" if settings.certificate else "http"
         ),
@@ -127,11 +139,13 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         ranges,
         explainer,
     )
-    router = Router(routes.tables(state, watching, updates))
+    router = Router(routes.tables(state, watching, labelling, updates))
     methods, health = routes.methods(state)
     app = App(state, router, methods, routes.missing(), spans)
     server = HttpServer(settings, metrics, app.http, app.grpc, app.stream, app.streamed)
-    return ServerParts(state, server, health, updates, watching, webhook, payloads, spans)
+    return ServerParts(
+        state, server, health, updates, watching, labelling, webhook, payloads, spans
+    )
 
 
 def _signed_folder(path: str, settings: ServerSettings) -> Path | None:
@@ -161,12 +175,14 @@ def _payloads(settings: ServerSettings) -> Payloads | None:
 
 
 def _observers(
-    watching: Watching, payloads: Payloads | None
+    watching: Watching, payloads: Payloads | None, settings: ServerSettings
 ) -> Callable[[Description], tuple[Observer, ...]]:
     def observers(description: Description) -> tuple[Observer, ...]:
         key = description.name, description.version
+        if unknown := decay.unknown_slices(description.reference, settings.decay_slices):
+            log.warning("%s %d has no input %r: it is not a slice.", *key, unknown[0])
         found = [
-            watching.observer(*key, description.reference),
+            watching.observer(*key, description.reference, decay.watched(description, settings)),
             payloads.observer(description) if payloads else None,
         ]
         return tuple(observer for observer in found if observer is not None)

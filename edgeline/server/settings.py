@@ -22,11 +22,13 @@ LIMITS = {
     "drift_unseen": 1,
     "drift_missing": 1,
     "payload_rate": 1,
+    "decay_drop": 1,
+    "decay_margin": 1,
 }
 # sizes may be as large as a file; other numbers fit 32 bits, as timers and tables take them
 _SIZES = (
     *("max_body", "max_buffered", "max_update", "load_memory", "payload_size", "payload_keep"),
-    "window_memory",
+    *("window_memory", "label_memory"),
 )
 LARGEST, LARGEST_SIZE = 2**31 - 1, 2**60
 OUT_OF_RANGE = (FLAG, REFUSE, IGNORE) = ("flag", "refuse", "ignore")
@@ -35,7 +37,7 @@ NO_TOKENS = "none"  # in place of a token file
 _POSITIVE = (
     *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
     *("explain_rows", "explain_queue"),
-    *("window_keys", "window_memory"),
+    *("window_keys", "window_memory", "label_poll"),
     *("request_time", "read_time", "write_time", "idle_time", "queue_time", "load_time"),
 )
 
@@ -138,9 +140,21 @@ class ServerSettings:
             from which a categorical column drifts.
         drift_missing: maximum difference between the shares of missing values, live and in
             training.
+        labels: where late labels come in: a file or a folder of JSON lines, or s3://, gs://, abfs://
+            or minio://bucket/prefix (see `edgeline.server.watching.labels`); by default they are
+            posted alone.
+        label_poll: how often to look for new files there.
+        label_wait: how long an answer waits for its label.
+        label_memory: maximum size of the answers of a version that wait for labels, and of those
+            that have one; 0 keeps none.
+        decay_slices: names of inputs by whose values labelled rows are measured too,
+            comma-separated.
+        decay_drop: by how much accuracy and AUC may be worse than on the held-out rows of training,
+            and by what share an error may be larger.
+        decay_margin: by how much less often decisions may be right than their scores say.
         out_of_range: what happens to values outside what the training saw or the schema allows:
             flag tells them beside the answer, refuse refuses these rows, ignore does not look.
-        webhook: a URL that receives events of drift and of values out of range.
+        webhook: a URL that receives events of drift, of decay and of values out of range.
         webhook_key: a file with the key that signs requests to the webhook.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
@@ -212,6 +226,13 @@ class ServerSettings:
     drift_ks: float = 0.15
     drift_unseen: float = 0.05
     drift_missing: float = 0.1
+    labels: str | None = None
+    label_poll: float = 60.0
+    label_wait: float = 7 * 24 * 3600.0
+    label_memory: int = MIB
+    decay_slices: str = ""
+    decay_drop: float = 0.05
+    decay_margin: float = 0.02
     out_of_range: str = FLAG
     webhook: str | None = None
     webhook_key: str | None = None
@@ -280,6 +301,8 @@ class ServerSettings:
             raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
         for setting in fields(self):
             given = getattr(self, setting.name) != setting.default
+            if setting.name == "label_poll" and given and not self.labels:
+                raise UsageError("--label-poll is for --labels: give that, too, or leave it out.")
             if setting.name.startswith("payload_") and given and not self.payloads:
                 option = "--" + setting.name.replace("_", "-")
                 raise UsageError(f"{option} is for --payloads: give that, too, or leave it out.")

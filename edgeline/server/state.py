@@ -12,7 +12,7 @@ from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import HttpRequest
 from edgeline.server.metrics import Metrics
 from edgeline.server.rollouts.rollouts import Rollouts
-from edgeline.server.settings import ServerSettings
+from edgeline.server.settings import LARGEST_SIZE, ServerSettings
 from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.watching.range_watch import RangeWatch
@@ -42,13 +42,16 @@ class ServerState:
     ranges: RangeWatch
     explainer: Explainer
 
-    def body(self, request: HttpRequest) -> bytes:
+    def body(self, request: HttpRequest, most: int = LARGEST_SIZE) -> bytes:
         """A request's body, decompressed: work for a worker, where the bytes are counted.
+
+        Args:
+            most: bytes that it may have, where these are fewer than `--max-body`.
 
         Raises:
             ServingError: it is damaged or too large.
         """
-        return _plain(request, self.settings.max_body)
+        return _plain(request, min(most, self.settings.max_body))
 
     def small_body(self, request: HttpRequest) -> bytes:
         """The body of a request that is answered on the event loop, decompressed.

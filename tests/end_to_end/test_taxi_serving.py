@@ -222,3 +222,37 @@ def test_logged_payloads_are_read_for_retraining(
     for feature in features:
         np.testing.assert_array_equal(again[feature.name], sent[feature.name])
     np.testing.assert_array_equal(np.array(batch["predicted_prediction"], "f4"), answers)
+
+
+def test_accuracy_is_estimated_and_late_labels_say_the_same(
+    taxi: Finished, features: tuple[Feature, ...]
+) -> None:
+    """On the held-out trips, and where eight in nine are paid by card: harder ones, as none by cash
+    has a tip."""
+    known = (*features, Feature("tips", "float32", (1,)))
+    options = ("--drift-rate", "100000", "--decay-slices", "payment_type")
+    for shifted in (False, True):
+        with _serving(_bundle(taxi), *options) as (port, _):
+            for number, arrays in enumerate(_batches(taxi, "eval", known)):
+                if shifted:
+                    by_card = (arrays["payment_type"] == b"Credit Card")[:, 0]
+                    few = by_card | (np.arange(len(by_card)) % 8 == 0)
+                    arrays = {name: array[few] for name, array in arrays.items()}
+                tips, fare = np.nan_to_num(arrays.pop("tips")), np.nan_to_num(arrays["fare"])
+                truth = (tips > np.float32(0.2) * fare)[:, 0]
+                instances = [
+                    dict(zip(arrays, row, strict=True))
+                    for row in zip(*(_plain(array) for array in arrays.values()), strict=True)
+                ]
+                body, name = json.dumps({"instances": instances}).encode(), f"trips-{number}"
+                _ask(port, "/v1/models/taxi:predict", body, {"X-Request-Id": name})
+                label = json.dumps({"id": name, "label": truth.astype(int).tolist()}).encode()
+                assert _ask(port, "/labels/taxi", label)["joined"] == len(truth)
+            (report,) = _ask(port, "/decay/taxi", b"")["models"]
+        estimated, measured = report["estimated"]["metrics"], report["measured"]["metrics"]
+        for metric in ("accuracy", "auc"):
+            assert abs(estimated[metric]["value"] - measured[metric]["value"]) < 0.02
+        assert ("accuracy" in report["measured"]["decayed"]) is shifted
+        assert ("accuracy" in report["estimated"]["decayed"]) is shifted
+        assert report["concept"]["drifting"] is False
+        assert {"Cash", "Credit Card"} <= {each["value"] for each in report["measured"]["slices"]}

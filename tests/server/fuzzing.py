@@ -217,11 +217,13 @@ def pictures() -> list[bytes]:
 
 
 def damage_files(folder: Path, count: int, seed: int) -> dict[str, Counter]:
-    """Read `count` damaged manifests, references and ranges each, and use what could be read.
+    """Read `count` damaged manifests, references, ranges and calibrations each, and use what could
+    be read.
 
     What is refused is a sentence of one line; nothing else is raised.
     """
-    from edgeline.artifacts import bundle, ranges, reference
+    from edgeline.artifacts import bundle, calibration, ranges, reference
+    from edgeline.runtimes.estimated import estimate, tally
     from edgeline.server.models.range_check import RangeCheck
     from edgeline.server.settings import ServerSettings
     from edgeline.server.watching.drift_watch import Watch
@@ -247,9 +249,19 @@ def damage_files(folder: Path, count: int, seed: int) -> dict[str, Counter]:
         if (found := check.outside(rows)).rows:
             check.refusal(found, rows)
 
+    def mapped(file: Path) -> None:
+        found = calibration.read(file)
+        scores = np.array([-np.inf, 0.2, 0.7, np.nan])
+        estimate(found, tally(found, scores, scores > 0.5))
+
     rng = random.Random(seed)
     results: dict[str, Counter] = {}
-    uses = {bundle.MANIFEST: manifest, reference.FILE: watched, ranges.FILE: compared}
+    uses = {
+        bundle.MANIFEST: manifest,
+        reference.FILE: watched,
+        ranges.FILE: compared,
+        calibration.FILE: mapped,
+    }
     for name, use in uses.items():
         good = (folder / name).read_bytes()
         counted: Counter[str] = Counter()
@@ -268,12 +280,12 @@ def damage_files(folder: Path, count: int, seed: int) -> dict[str, Counter]:
 
 
 def a_bundle(folder: Path) -> Path:
-    """A bundle of `mixed` with a reference and ranges."""
+    """A bundle of `mixed` with a reference, ranges and a calibration."""
     from publishing import bundle as made
     from running import MIXED
 
     from edgeline import artifacts
-    from edgeline.artifacts import bundle, ranges, reference
+    from edgeline.artifacts import bundle, calibration, ranges, reference
 
     made(folder, MIXED.read_bytes())
     builder = reference.Builder()
@@ -286,6 +298,9 @@ def a_bundle(folder: Path) -> Path:
         "name": ranges.FeatureRange(values=("a", "b")),
     }
     (folder / ranges.FILE).write_bytes(ranges.dumps(known))
+    scores = np.arange(64) / 64
+    fitted = calibration.fit(calibration.BINARY, scores, scores > 0.4, {"accuracy": 0.9})
+    (folder / calibration.FILE).write_bytes(calibration.dumps(fitted))
     read = bundle.read_manifest(folder)
     files = artifacts.list_files(folder)
     files.pop(bundle.MANIFEST)

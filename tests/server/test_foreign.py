@@ -16,6 +16,7 @@ from test_rollouts import changed, declare
 from edgeline.server.access import (
     ADMIN,
     HEALTH,
+    LABELS,
     METADATA,
     MODEL_HEALTH,
     PREDICTION,
@@ -134,7 +135,7 @@ GRPC_FOR_ALL = {
 }
 
 
-ROUTER = Router(routes.tables(STATELESS, None, None))
+ROUTER = Router(routes.tables(STATELESS, None, None, None))
 
 
 def documented() -> Iterator[tuple[str, str, set[str]]]:
@@ -179,17 +180,17 @@ def test_the_names_of_this_machine():
     access = Access(names=frozenset({"edge-7"}))
     for host in OWN:
         assert allowed(access, ADMIN, "127.0.0.1", host=host), host
-        for kind in (READ, METADATA, PUBLIC):
+        for kind in (READ, LABELS, METADATA, PUBLIC):
             assert allowed(access, kind, "10.0.0.9", host=host), host
     for host in ELSEWHERE:
         assert not allowed(access, ADMIN, "127.0.0.1", host=host), host
-        for kind in (READ, METADATA, PUBLIC):
+        for kind in (READ, LABELS, METADATA, PUBLIC):
             assert not allowed(access, kind, "10.0.0.9", host=host), host
         for kind in (PREDICTION, HEALTH, MODEL_HEALTH):
             assert allowed(access, kind, "10.0.0.9", host=host), host
     # asked for from the network, as Prometheus asks for a pod
     for host in ("10.0.0.5:8080", "[fe80::1]", "edge-7:8080", "Edge-7"):
-        for kind in (READ, METADATA, PUBLIC):
+        for kind in (READ, LABELS, METADATA, PUBLIC):
             assert allowed(access, kind, "10.0.0.9", host=host), host
         assert not allowed(access, ADMIN, "127.0.0.1", host=host), host
         assert not allowed(access, ADMIN, "10.0.0.9", host=host), host
@@ -209,7 +210,7 @@ def test_a_page_of_the_server_itself_is_own():
 
 
 def test_a_certificate_is_for_its_own_name():
-    for kind in (READ, METADATA):
+    for kind in (READ, LABELS, METADATA):
         assert allowed(Access(), kind, "tls:camera", host="edge-7.factory.example")
         assert not allowed(Access(), kind, "tls:camera", via="1.1 proxy")
 

@@ -23,7 +23,7 @@ from running import DATA, MIXED, eventually
 
 from edgeline import artifacts
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts import reference, vectors
+from edgeline.artifacts import calibration, reference, vectors
 from edgeline.errors import EdgelineError
 from edgeline.server.models import loading
 from edgeline.server.rollouts import declaration
@@ -145,6 +145,16 @@ def test_a_reference(made, scratch, data):
     file = Path(tempfile.mkdtemp(dir=scratch)) / reference.FILE
     file.write_text(json.dumps(value))
     sentence(reference.read, file)
+
+
+@FEW
+@given(data=st.data())
+def test_a_calibration(scratch, data):
+    scores = np.arange(64) / 64
+    good = calibration.fit(calibration.BINARY, scores, scores > 0.4, {"accuracy": 0.9})
+    file = Path(tempfile.mkdtemp(dir=scratch)) / calibration.FILE
+    file.write_text(json.dumps(data.draw(mutated(good.to_json()))))
+    sentence(calibration.read, file)
 
 
 @FEW

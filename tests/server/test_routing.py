@@ -12,7 +12,7 @@ from edgeline.server.protocols import routes
 from edgeline.server.protocols.openapi import openapi
 from edgeline.server.routing import Operation, Route, Router, RouteTable
 
-ROUTER = Router(routes.tables(STATELESS, None, None))
+ROUTER = Router(routes.tables(STATELESS, None, None, None))
 V1, V2 = "/v1/models/{model}", "/v2/models/{model}"
 
 

@@ -87,4 +87,4 @@ def test_large_rows_cost_more_and_do_not_hold_on_to_the_request(met):
     for _ in range(20):
         watch.observe({"image": big}, {"y": np.zeros((1, 1), "f4")})
     assert len(watch._queue) <= 4
-    assert all("image" not in inputs for inputs, _ in watch._queue)
+    assert all("image" not in inputs for inputs, *_ in watch._queue)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeline.artifacts import bundle as bundles
-from edgeline.artifacts import ranges, reference, sha256, vectors
+from edgeline.artifacts import calibration, ranges, reference, sha256, vectors
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
 from edgeline.artifacts.differences import difference
 from edgeline.artifacts.features import MISSING_INT
@@ -78,6 +78,7 @@ def load(
             bundle=bundle,
             reference=_reference(path) if reference.FILE in bundle.files else None,
             ranges=_ranges(path) if ranges.FILE in bundle.files else None,
+            calibration=_calibration(path) if calibration.FILE in bundle.files else None,
             example=_example(path / vectors.FILE) if vectors.FILE in bundle.files else None,
         )
     else:
@@ -233,6 +234,14 @@ def _ranges(folder: Path) -> ranges.Ranges | None:
         return ranges.read(folder / ranges.FILE)
     except EdgelineError as error:
         log.warning("%s The model is served, but values out of range are not noticed.", error)
+        return None
+
+
+def _calibration(folder: Path) -> calibration.Calibration | None:
+    try:
+        return calibration.read(folder / calibration.FILE)
+    except EdgelineError as error:
+        log.warning("%s The model is served, but its accuracy is not estimated.", error)
         return None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgeline.artifacts import transformed, windows
 from edgeline.artifacts.bundle import Bundle, Signature, Tensor
+from edgeline.artifacts.calibration import Calibration
 from edgeline.artifacts.models import PREDICTION
 from edgeline.artifacts.ranges import Ranges
 from edgeline.artifacts.reference import Reference
@@ -42,7 +43,7 @@ class Description:
     `takes` is `raw`, `transformed` or `mixed`, as its bundle says. `runtime` runs it, and is called
     `platform` by Triton's clients. `device` is `cpu` or `edgetpu`; `note` says why it is not what
     the bundle wanted. `reference` is what the model met in training, `ranges` what its features
-    may be; None where its bundle says neither.
+    may be, `calibration` how often its scores are right; None where its bundle does not say.
     `signature` is of whole windows, where a row is one; `asked` is what clients send.
     `example` is a row that verify recorded, as JSON of what a client sends; None where there is
     none, or it is large. `loops` says that some input may keep it running for ever.
@@ -61,6 +62,7 @@ class Description:
     bundle: Bundle | None = field(default=None, repr=False)
     reference: Reference | None = field(default=None, repr=False)
     ranges: Ranges | None = field(default=None, repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
     example: Mapping[str, object] | None = field(default=None, repr=False)
 
     @property

@@ -133,6 +133,17 @@ _SCHEMAS: dict[str, object] = {
         "properties": {"error": {"type": "string"}},
     },
     "Empty": {"type": "object"},
+    "Labels": {
+        "type": "object",
+        "description": "A JSON object on each line: one label, or those of a request's rows.",
+        "properties": {
+            "id": {"type": "string"},
+            "row": {"type": "integer", "minimum": 0},
+            "label": {},
+            "model": {"type": "string"},
+        },
+        "required": ["id", "label"],
+    },
     "Rollout": {
         "type": "object",
         "properties": {

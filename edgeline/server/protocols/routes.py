@@ -20,14 +20,17 @@ from edgeline.server.routing import RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.updates.updates import Updates
 from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.labelling import Labelling
 
 
-def tables(state: ServerState, watching: Watching, updates: Updates | None) -> list[RouteTable]:
+def tables(
+    state: ServerState, watching: Watching, labelling: Labelling, updates: Updates | None
+) -> list[RouteTable]:
     """The routes of each protocol, in the order in which a path is looked for."""
     found = [
         routes_v2.table(state),
         routes_tfserving.table(state),
-        routes_watching.table(state, watching),
+        routes_watching.table(state, watching, labelling),
         routes_admin.table(state, updates),
         routes_updates.table(state, updates),
     ]

@@ -3,7 +3,8 @@
 A worker hands over the arrays of a finished prediction (`Watch.observe`): a few microseconds, for
 as many rows per second as the settings allow, and none beyond. A thread counts them a moment later
 into slices of the window, so memory is bounded whatever the traffic. The window holds the last
-`drift_window` seconds, or longer where these have fewer than `drift_rows` rows.
+`drift_window` seconds, or longer where these have fewer than `drift_rows` rows. The same rows go to
+what tells a version's decay (see `decay`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from edgeline.artifacts.reference import (
 )
 from edgeline.artifacts.reference import present as split_missing
 from edgeline.formats.dtypes import Array
+from edgeline.runtimes.estimated import ScoreTally
 from edgeline.server.metrics import escaped
 from edgeline.server.settings import ServerSettings
+from edgeline.server.watching import tracing
+from edgeline.server.watching.decay import Decay, Sampled
 from edgeline.server.watching.drift import Live, Thresholds, counts_of, histogram, judge
 
 log = logging.getLogger("edgeline.server")
@@ -41,6 +45,7 @@ _ROW_BYTES = 4096  # a row that is larger counts as several
 _EXAMPLES = 5  # of unseen values that are told
 _KEPT = 100
 _TICK = 0.2  # seconds
+_SAVE = 600.0  # seconds between two times that answers are written, where a state is kept
 
 OnReport = Callable[[str, int, dict[str, Any]], None]  # model, version, report
 SIDES = ("inputs", "outputs")
@@ -64,19 +69,22 @@ class _Slice:
     began: float
     rows: int
     tallies: dict[tuple[str, str], Tally]
+    scores: ScoreTally | None = None
 
 
 class Watch:
     """One version of a model. `observe` is for its workers, the rest for one thread."""
 
-    def __init__(self, reference: Reference, settings: ServerSettings) -> None:
-        self.reference = reference
+    def __init__(
+        self, reference: Reference, settings: ServerSettings, decay: Decay | None = None
+    ) -> None:
+        self.reference, self.decay = reference, decay
         self.seen = 0  # rows since the version serves
         self._rate = float(settings.drift_rate)
         self._window, self._rows = settings.drift_window, settings.drift_rows
         self._limits = thresholds(settings)
         self._room, self._last = BURST * self._rate, monotonic()
-        self._queue: deque[tuple[Arrays, Arrays]] = deque(maxlen=_QUEUE)
+        self._queue: deque[Sampled] = deque(maxlen=_QUEUE)
         self._columns: dict[tuple[str, str], Column] = {
             (side, name): column
             for side in SIDES
@@ -107,22 +115,26 @@ class Watch:
         if price > 1:  # the columns are small, and do not hold on to the request
             inputs = columns(inputs, False)
         self._room = room - price * -(-rows // step)
-        self._queue.append((inputs, outputs))
+        identity = tracing.named() if self.decay is not None else ""
+        self._queue.append(Sampled(inputs, outputs, identity, step))
 
     def drain(self) -> None:
         """Count what was observed."""
         with self._lock:
-            waiting: list[tuple[Arrays, Arrays]] = []
+            waiting: list[Sampled] = []
             while self._queue:
                 waiting.append(self._queue.popleft())
             self._turn()
             if waiting:
                 now = self._slices[-1]
-                found = sum(len(next(iter(inputs.values()))) for inputs, _ in waiting)
+                found = sum(len(next(iter(each.inputs.values()))) for each in waiting)
                 now.rows += found
                 self.seen += found
-                for side, batch in zip(SIDES, zip(*waiting, strict=True), strict=True):
+                for side in SIDES:
+                    batch = [getattr(each, side) for each in waiting]
                     self._count(side, _joined(batch, side == "outputs"), now)
+                if self.decay is not None:
+                    now.scores = _together(now.scores, self.decay.take(waiting))
 
     def report(self) -> dict[str, object]:
         """Every column's statistics over the window, and the names of those that drift."""
@@ -155,6 +167,18 @@ class Watch:
             "drifting": drifting,
             **sides,
         }
+
+    def decay_report(self) -> dict[str, Any] | None:
+        """How good the version still is (see `Decay.report`); None where nothing tells it."""
+        if self.decay is None:
+            return None
+        self.drain()
+        with self._lock:
+            scores = self.decay.none()
+            for part in self._slices:
+                scores = _together(scores, part.scores)
+            since = time() - (monotonic() - self._slices[0].began)
+        return self.decay.report(scores, since)
 
     def _count(self, side: str, found: Mapping[str, Array], into: _Slice) -> None:
         for name, values in found.items():
@@ -194,6 +218,7 @@ class Watch:
             for key in first.tallies:
                 first.tallies[key] += second.tallies[key]
             first.rows += second.rows
+            first.scores = _together(first.scores, second.scores)
 
     def _slice(self) -> _Slice:
         return _Slice(
@@ -207,25 +232,38 @@ class Watch:
 
 
 class Watching:
-    """The watches of all versions that serve, and the thread that counts for them."""
+    """The watches of all versions that serve, and the thread that counts for them.
+
+    Labels come when a version may be gone: of each model the one that went last is kept for them.
+    """
 
     def __init__(
         self,
         settings: ServerSettings,
         serving: Callable[[], Iterable[tuple[str, int, int]]],
         on_report: OnReport,
+        on_decay: OnReport = lambda *_: None,
     ) -> None:
-        self._settings, self._serving, self._on_report = settings, serving, on_report
+        self._settings, self._serving = settings, serving
+        self._on_report, self._on_decay = on_report, on_decay
         self._watches: dict[tuple[str, int], Watch] = {}
+        self._gone: dict[str, tuple[int, Watch]] = {}
+        self.decay_told: list[dict[str, Any]] = []  # at the last look of the thread
+        self.forgotten = 0  # answers that waited for labels when their version was forgotten
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
 
-    def observer(self, name: str, version: int, reference: Reference | None) -> Any:
+    def observer(
+        self, name: str, version: int, reference: Reference | None, decay: Decay | None = None
+    ) -> Any:
         """What workers of a version call after each prediction; None where nothing is watched."""
         if reference is None or not self._settings.drift_rate:
             self._watches.pop((name, version), None)
             return None
-        watch = self._watches[name, version] = Watch(reference, self._settings)
+        before = self._watches.get((name, version))
+        if before is not None and before.decay is not None:  # loaded again
+            self.forgotten += before.decay.waiting
+        watch = self._watches[name, version] = Watch(reference, self._settings, decay)
         if not self._thread.ident:
             self._thread.start()
         return watch.observe
@@ -237,6 +275,26 @@ class Watching:
             {"model": name, "version": version, **watch.report()}
             for (name, version), watch in sorted(self._watches.items())
         ]
+
+    def decay_reports(self) -> list[dict[str, Any]]:
+        """How good each version still is that serves, or served last and waits for labels."""
+        self._forget()
+        found = []
+        for (name, version), watch in self._by_version():
+            report = watch.decay_report()
+            if report is not None:
+                served = (name, version) in self._watches
+                found.append({"model": name, "version": version, "served": served, **report})
+        return found
+
+    def decays(self, model: str) -> list[Decay]:
+        """What waits for labels of a model, with all that was sampled until now."""
+        found = []
+        for (name, _), watch in self._by_version():
+            if name == model and watch.decay is not None:
+                watch.drain()
+                found.append(watch.decay)
+        return found
 
     def lines(self) -> Iterator[str]:
         """The statistics as metrics for Prometheus."""
@@ -255,21 +313,42 @@ class Watching:
                             yield f"edgeline_drift_{name}{{{labels}}} {value:.6g}"
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and keep what waits for labels."""
         self._stop.set()
+        self._save()
+
+    def _by_version(self) -> list[tuple[tuple[str, int], Watch]]:
+        gone = {(name, version): watch for name, (version, watch) in list(self._gone.items())}
+        return sorted({**gone, **self._watches}.items(), key=lambda item: item[0])
 
     def _run(self) -> None:
-        judged = monotonic()
+        judged = saved = monotonic()
         while not self._stop.wait(_TICK):
             try:
                 for watch in list(self._watches.values()):
                     watch.drain()
-                if monotonic() - judged >= self._settings.drift_judge:
-                    judged = monotonic()
+                now = monotonic()
+                if now - judged >= self._settings.drift_judge:
+                    judged = now
                     for report in self.reports():
                         self._on_report(report["model"], report["version"], report)
+                    self.decay_told = self.decay_reports()
+                    for report in self.decay_told:
+                        self._on_decay(report["model"], report["version"], report)
+                if now - saved >= _SAVE:
+                    saved = now
+                    self._save()
             except Exception:
                 log.exception("Watching failed for a moment.")
+
+    def _save(self) -> None:
+        for _, watch in self._by_version():
+            try:
+                watch.drain()
+                if watch.decay is not None:
+                    watch.decay.save()
+            except OSError as error:
+                log.warning("Answers that wait for labels cannot be kept (%s).", error)
 
     def _forget(self) -> None:
         try:
@@ -277,7 +356,13 @@ class Watching:
         except RuntimeError:  # a version came or went this very moment
             return
         for key in [key for key in list(self._watches) if key not in serving]:
-            self._watches.pop(key, None)
+            watch = self._watches.pop(key, None)
+            if watch is None or watch.decay is None:
+                continue
+            before = self._gone.get(key[0])
+            self._gone[key[0]] = key[1], watch
+            if before is not None and before[1].decay is not None:
+                self.forgotten += before[1].decay.waiting
 
 
 def thresholds(settings: ServerSettings) -> Thresholds:
@@ -289,6 +374,10 @@ def thresholds(settings: ServerSettings) -> Thresholds:
         settings.drift_missing,
         settings.drift_rows,
     )
+
+
+def _together(one: ScoreTally | None, other: ScoreTally | None) -> ScoreTally | None:
+    return one + other if one is not None and other is not None else one or other
 
 
 def _joined(batch: Iterable[Arrays], outputs: bool) -> dict[str, Array]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 DRIFT, RESOLVED = "io.edgeline.drift.detected", "io.edgeline.drift.resolved"
 OUT_OF_RANGE = "io.edgeline.range.detected"
+ESTIMATED = "io.edgeline.decay.estimated"
+MEASURED = "io.edgeline.decay.measured"
+CONCEPT = "io.edgeline.decay.concept"
 # the types of KServe's inference logger
 REQUEST = "org.kubeflow.serving.inference.request"
 RESPONSE = "org.kubeflow.serving.inference.response"
@@ -37,6 +40,14 @@ _DRIFT = {
     "drifting": "the names of the columns and statistics that drift",
     "columns": "for each of them its statistics, live and in the reference",
 }
+_DECAY = {
+    **_VERSION,
+    "decayed": "the names of the metrics that are worse than usual; empty where none is any more",
+    "rows": "the rows of the window",
+    "since": "when the window began, in seconds since 1970",
+    "metrics": "each metric's `value`, `low` and `high` at 95 %",
+    "usual": "what the version reached on held-out rows, by metric",
+}
 _PAYLOAD = {
     "id": "the request's",
     "model_name": "the model's name",
@@ -46,6 +57,34 @@ _TENSORS = "name, shape, datatype and data of each, as in the Open Inference Pro
 EVENTS = (
     EventType(DRIFT, "--webhook", "other columns drift than at the last look", _DRIFT),
     EventType(RESOLVED, "--webhook", "none drifts any more", _DRIFT),
+    EventType(
+        ESTIMATED,
+        "--webhook",
+        "other metrics are estimated to be worse by `--decay-drop` than at the last look",
+        _DECAY,
+    ),
+    EventType(
+        MEASURED,
+        "--webhook",
+        "other metrics of labelled rows are worse by `--decay-drop` than at the last look",
+        {**_DECAY, "slices": "the same of each slice, as in `GET /decay`"},
+    ),
+    EventType(
+        CONCEPT,
+        "--webhook",
+        "labels begin to come about otherwise, or do not any more",
+        {
+            **_VERSION,
+            "drifting": "whether they do",
+            "expected_accuracy": "of the labelled rows, by their calibrated scores",
+            "measured_accuracy": "of the same rows",
+            "margin": "by how much the two may differ",
+            "labelled_rows": "the rows that the test has looked at",
+            "alarm_at_row": "at which of them it gave the alarm",
+            "evidence": "the decimal logarithm of the test's sum",
+            "evidence_needed": "from where it is an alarm",
+        },
+    ),
     EventType(
         OUT_OF_RANGE,
         "--webhook",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 _busy = threading.local()
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-_LONGEST = 128
+LONGEST = 128  # characters of an id that count
 
 
 def around(work: Callable[[Any], T], asked: Any) -> Callable[[Any], T]:
@@ -40,16 +40,23 @@ def identity() -> str:
     A client names it in the body (`id`) or the header `x-request-id`; the trace is that of W3C
     Trace Context's `traceparent`.
     """
+    return named() or uuid.uuid4().hex
+
+
+def named() -> str:
+    """The id that the client gave this thread's request, as `identity`; "" where it gave none."""
     if given := getattr(_busy, "given", ""):
-        return str(given)[:_LONGEST]
-    return of_headers(getattr(_busy, "headers", {})) or uuid.uuid4().hex
+        return str(given)[:LONGEST]
+    headers = getattr(_busy, "headers", None)
+    return of_headers(headers) if headers else ""
 
 
 def of_headers(headers: Mapping[Any, object]) -> str:
     """The id that headers give; empty for none."""
     if found := header(headers, "x-request-id"):
-        return found[:_LONGEST]
-    trace = _TRACE.fullmatch(header(headers, "traceparent"))
+        return found[:LONGEST]
+    parent = header(headers, "traceparent")
+    trace = _TRACE.fullmatch(parent) if parent else None
     return trace[1] if trace else ""
 
 

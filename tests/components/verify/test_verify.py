@@ -9,6 +9,7 @@ import pytest
 from taxi_rows import ROWS, save_rows
 
 from edgeline import artifacts
+from edgeline.artifacts import calibration
 from edgeline.components.verify.findings import Limits
 from edgeline.components.verify.malformed import KINDS
 from edgeline.components.verify.verify import verify as work
@@ -55,7 +56,12 @@ def test_an_equal_model_is_approved_on_every_row(verify, edge_model, tmp_path):
     assert 10e6 < result.metadata["timing"]["peak_bytes"] < 200e6  # no TensorFlow in it
     artifact = artifacts.read(tmp_path / "verification", "verification/v1")
     files = {"verification.json", "timing.json", "test_vectors.json", "reference.json"}
-    assert set(artifact.files) == files
+    assert set(artifact.files) == {*files, calibration.FILE}
+    held_out = calibration.read(tmp_path / "verification" / calibration.FILE)
+    details = json.loads((tmp_path / "verification/verification.json").read_text())
+    assert held_out.rows.sum() == details["labelled_rows"]
+    told = result.metadata["metrics"]
+    assert held_out.metrics == {name: told[name]["edge"] for name in ("accuracy", "auc")}
     assert "timing" not in artifact.metadata
 
 
@@ -71,7 +77,7 @@ def test_every_malformed_kind_is_in_the_report_and_none_crashes(verify, edge_mod
 
 def test_the_same_models_give_the_same_bytes(verify, edge_model, tmp_path):
     first = verify(edge_model)
-    names = ("verification.json", "test_vectors.json")
+    names = ("verification.json", "test_vectors.json", calibration.FILE)
     before = [(tmp_path / "verification" / name).read_bytes() for name in names]
     second = verify(edge_model)
     assert before == [(tmp_path / "verification" / name).read_bytes() for name in names]
