@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, example_weights, examples, outcomes
+from edgeline.artifacts import fairness as asked_fairness
 from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.beam import workers
@@ -19,8 +20,11 @@ from edgeline.beam.workers import Workers
 from edgeline.components.analyze import (
     cautions,
     decision,
+    doubtful_labels,
     evaluation_config,
+    fair_decisions,
     fairness,
+    fairness_report,
     names,
     not_evaluated,
     predict,
@@ -41,11 +45,9 @@ from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
 from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.components.analyze.not_evaluated import SCHEMA
-from edgeline.components.analyze.worst_rows import WrongRow
 from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.reports.report import Section
 from edgeline.runtimes import original
 from edgeline.runtimes.metric_names import AUC_TFMA
 
@@ -91,6 +93,7 @@ def analyze(
     decision_goal: str = "",
     requirements: Mapping[str, Any] | None = None,
     evaluation_uri: str = "",
+    fairness_asked: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
@@ -118,6 +121,7 @@ def analyze(
         requirements: see `edgeline.artifacts.requirements`; what they say of devices is verify's.
         evaluation_uri: that of the evaluation in a store, beside which Beam's workers share
             what they need unless `beam_options` has a `--temp_location`.
+        fairness_asked: see `edgeline.artifacts.fairness`.
 
     Raises:
         EdgelineError: what is wrong with the parameters, the rows or the models.
@@ -130,6 +134,8 @@ def analyze(
     ):
         before = published.baseline(baseline_model_uri, Path(scratch))
         wanted = asked_for.parse(requirements or {})
+        between = asked_fairness.parse(fairness_asked)
+        asked_fairness.check_required(between, wanted.metrics)
         try:
             return _analyze(
                 examples_path,
@@ -145,6 +151,7 @@ def analyze(
                 decision_goal,
                 wanted,
                 Path(scratch),
+                between,
             )
         except predict.ModelEndedError as ended:
             metadata = not_evaluated.write(
@@ -173,6 +180,7 @@ def _analyze(
     decision_goal: str,
     wanted: asked_for.Requirements,
     scratch: Path,
+    between: asked_fairness.FairnessSettings | None,
 ) -> Analysis:
     """As `analyze`, with the baseline and the requirements at hand; `scratch` is for versions."""
     goal = parse_goal(decision_goal)
@@ -186,6 +194,7 @@ def _analyze(
     baseline = original.read(before.path) if before.path else None
     task = predict.task_of(model, baseline)
     check_task(decision_goal, task)
+    asked_fairness.check(between, task, beam=hired is not None)
     trained_by = model.metadata.get(example_weights.KEY, "")
     config = evaluation_config.parse(
         eval_config, task, baseline is not None, confidence_intervals, trained_by
@@ -196,6 +205,8 @@ def _analyze(
     own_specs = list(config.slicing_specs)
     required.add_slices(config, wanted)
     slice_columns = evaluation_config.slice_columns(config)
+    if between and between.group not in slice_columns:
+        slice_columns.append(between.group)
     parts = examples.parts(data, split)
     slices.check_columns(slice_columns, examples.arrow_schema(data, split))
     for column in dict.fromkeys(weight_columns.values()):
@@ -228,7 +239,7 @@ def _analyze(
     model_paths = {CANDIDATE: model_path, BASELINE: before.path}
     if baseline is None:
         model_paths = {"": model_path}
-    found, curves, exact, worst = evaluated(model_paths, config, slice_columns)
+    found, curves, exact, worst, columns = evaluated(model_paths, config, slice_columns)
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
     verdict = thresholds.judge(required.of_specs(found, own_specs), config, dropped)
@@ -260,6 +271,16 @@ def _analyze(
             thresholds.ANY_PROPOSED if each == thresholds.ANY else each for each in verdict.notes
         ]
         verdict = replace(verdict, notes=told)
+    fair, decided = None, chosen.threshold if chosen else USUAL
+    if between:
+        assert columns is not None  # which Beam's workers give none of
+        judged = fair_decisions.JudgedRows(between, columns, parts, model, classes, goal)
+        fair = fair_decisions.judge(judged, decided, seed, confidence_intervals)
+        overall |= fair_decisions.put(by_slice[0], fair)
+        warnings += fair.notes
+        if fair.thresholds:
+            warnings.append(fair_decisions.UNSERVED)
+    doubts = doubtful_labels.look(columns, classes, parts)
     met = required.metrics(wanted, by_slice)
     if wanted.trend:
         over_versions, note = required.trend(wanted.trend, wanted.metrics, beside, scratch)
@@ -285,6 +306,7 @@ def _analyze(
         )
 
     bounds = thresholds.bounds(config)
+    taken = [each["name"] for each in model.metadata.get("features", ())]
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
@@ -298,6 +320,10 @@ def _analyze(
             "model_digest": model.digest,
             "baseline_digest": baseline.digest if baseline else None,
         }
+        if fair:
+            draft.metadata |= fair.metadata()
+            artifacts.write_json(draft.path / fair_decisions.FILE, fair.to_json())
+        doubtful_labels.write(draft.path, doubts)
         if met:
             draft.metadata[asked_for.NAME] = [each.to_json() for each in met]
         if before.told:
@@ -339,7 +365,11 @@ def _analyze(
         proposals.to_text(proposed_config) if proposed_config else "",
         met,
         bounds,
-        _worst(parts, worst, model, classes, chosen),
+        [
+            *worst_rows.section(parts, worst, classes, decided, taken),
+            *doubtful_labels.sections(doubts, taken, classes),
+            *fairness_report.sections(fair),
+        ],
     )
     return Analysis(
         verdict.blessed,
@@ -347,7 +377,7 @@ def _analyze(
         overall,
         curves.roc(),
         _confusion(classes, chosen.confusion if chosen else curves.confusion()),
-        chosen.threshold if chosen else USUAL,
+        decided,
     )
 
 
@@ -364,19 +394,6 @@ def _class_names(model: Artifact, curves: Curves) -> list[str]:
     classes = len(curves.confusion())
     names = model.metadata.get("labels")
     return list(map(str, names if names and len(names) == classes else range(classes)))
-
-
-def _worst(
-    parts: Sequence[Path],
-    rows: Sequence[WrongRow],
-    model: Artifact,
-    classes: Sequence[str],
-    chosen: ThresholdOutcome | None,
-) -> list[Section]:
-    """The rows that are most wrong."""
-    takes = [each["name"] for each in model.metadata.get("features", ())]
-    threshold = chosen.threshold if chosen else USUAL
-    return worst_rows.section(parts, rows, classes, threshold, takes)
 
 
 def _chosen(
