@@ -186,7 +186,7 @@ def judge(
 
     Args:
         threshold: of the model's decision.
-        seed: of the intervals and of the halves by which thresholds are tried.
+        seed: of the intervals and of the folds by which thresholds are tried.
 
     Raises:
         EdgelineError: there are more groups than anybody reads, or the model was trained without
