@@ -365,11 +365,9 @@ def _analyze(
         proposals.to_text(proposed_config) if proposed_config else "",
         met,
         bounds,
-        [
-            *worst_rows.section(parts, worst, classes, decided, taken),
-            *doubtful_labels.sections(doubts, taken, classes),
-            *fairness_report.sections(fair),
-        ],
+        worst_rows.section(parts, worst, classes, decided, taken),
+        fairness_report.sections(fair),
+        doubtful_labels.sections(doubts, taken, classes),
     )
     return Analysis(
         verdict.blessed,

@@ -57,7 +57,10 @@ def _note(result: FairnessResult) -> str:
 
 def _differences(result: FairnessResult) -> Markup:
     head = ["Metric", *(side.name for side in result.sides)]
-    rows = [[name, *(_cell(side.worst[name]) for side in result.sides)] for name in DIFFERENCES]
+    rows = [
+        [name.replace("_", " "), *(_cell(side.worst[name]) for side in result.sides)]
+        for name in DIFFERENCES
+    ]
     rows.append(["accuracy", *(_cell(side.accuracy) for side in result.sides)])
     said = Markup("").join(html.text(f"{note[:1].upper()}{note[1:]}.") for note in result.notes)
     return said + html.table(head, rows)
@@ -85,5 +88,5 @@ def _cell(each: Estimate) -> object:
     if each.lower is None or each.upper is None:
         return Markup("{:.3f}").format(each.value)
     return Markup(
-        '<span style="white-space:nowrap">{:.3f} <span class="note">{:.3f} to {:.3f}</span></span>'
+        '{:.3f} <span class="note" style="white-space:nowrap">{:.3f} to {:.3f}</span>'
     ).format(each.value, each.lower, each.upper)

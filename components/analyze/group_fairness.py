@@ -284,7 +284,7 @@ def _reach(off: Floats) -> float:
 
 
 def _around(value: float, reach: float) -> Estimate:
-    if np.isnan(reach):
+    if np.isnan(reach) or not reach:  # rates of 0 or 1, whose resamples are all alike
         return Estimate(value)
     return Estimate(value, max(value - reach, 0.0), min(value + reach, 1.0))
 

@@ -83,6 +83,8 @@ def write(
     met: Sequence[RequirementOutcome] = (),
     bounds: Mapping[str, Mapping[str, float]] | None = None,
     worst: Sequence[Section] = (),
+    fair: Sequence[Section] = (),
+    doubts: Sequence[Section] = (),
 ) -> None:
     """Write the page.
 
@@ -100,6 +102,8 @@ def write(
         met: what came of each requirement.
         bounds: of values of all rows, by metric (see `thresholds.bounds`).
         worst: sections on the rows that are most wrong.
+        fair: sections on the groups that are compared.
+        doubts: sections on the labels that are most doubtful.
     """
     sections = [_verdict(verdict, warnings), *required_section(met), _overall(by_slice[0])]
     if proposed:
@@ -110,6 +114,7 @@ def write(
         sections.append(threshold_table.section(curves, used))
     if len(by_slice) > 1:
         sections.append(_slices(by_slice, bounds))
+    sections += fair
     if classes:
         counts = chosen.confusion if chosen else curves.confusion()
         binary = curves.task == "binary_classification"
@@ -118,6 +123,7 @@ def write(
     sections += worst
     sections += figures.plots(curves, classes, used)
     sections += _fairness(by_slice)
+    sections += doubts
     facts = _facts(verdict, by_slice, curves)
     if chosen:
         facts.append(Fact("decision threshold", html.number(chosen.threshold)))

@@ -80,8 +80,7 @@ Fairness = Annotated[
         Any,
     ],
     Meta(
-        description="Between which groups of rows decisions are compared, and whether reweighing, "
-        "penalty or thresholds brings them together; see analyze. Empty: not looked at.",
+        description="The groups to compare, and a mitigation; see analyze.",
         examples=[{"group": "company", "mitigation": "thresholds"}],
     ),
 ]
