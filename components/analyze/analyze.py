@@ -40,8 +40,7 @@ from edgeline.components.analyze import (
     worst_rows,
 )
 from edgeline.components.analyze.curves import Curves
-from edgeline.components.analyze.decision import ThresholdOutcome
-from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
+from edgeline.components.analyze.decision_goal import check_task
 from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.components.analyze.not_evaluated import SCHEMA
@@ -205,10 +204,11 @@ def _analyze(
     own_specs = list(config.slicing_specs)
     required.add_slices(config, wanted)
     slice_columns = evaluation_config.slice_columns(config)
-    if between and between.group not in slice_columns:
-        slice_columns.append(between.group)
     parts = examples.parts(data, split)
-    slices.check_columns(slice_columns, examples.arrow_schema(data, split))
+    slices.check_columns(slice_columns, schema := examples.arrow_schema(data, split))
+    if between:
+        slices.check_columns([between.group], schema, "fairness.group names")
+        slice_columns = list(dict.fromkeys([*slice_columns, between.group]))
     for column in dict.fromkeys(weight_columns.values()):
         example_weights.check(data, column, [split])
     rows = examples.count_rows(parts)
@@ -254,7 +254,7 @@ def _analyze(
     }
 
     classes = _class_names(model, curves)
-    chosen = _chosen(goal, exact.decisions)
+    chosen = decision.of_goal(goal, exact.decisions)
     if goal and chosen is None:
         verdict = thresholds.refused(verdict, decision.sentence(exact.decisions[1], split))
     if chosen:
@@ -298,7 +298,7 @@ def _analyze(
         verdict = replace(verdict, notes=[n for n in verdict.notes if n != thresholds.ANY])
     weighed_by = next(iter(weight_columns.values()), "")
     if weighed_by:
-        verdict = replace(verdict, notes=[*verdict.notes, _weighed(weight_columns)])
+        verdict = replace(verdict, notes=[*verdict.notes, names.weighed_by(weight_columns)])
     if weighed_by and trained_by and weighed_by != trained_by:
         warnings.append(
             f"the model was trained by the weights of {trained_by}, and is evaluated by those of "
@@ -379,28 +379,12 @@ def _analyze(
     )
 
 
-def _weighed(columns: Mapping[str, str]) -> str:
-    """By what metrics, slices and thresholds are weighted."""
-    several = len(set(columns.values())) > 1
-    by = ", ".join(f"{column} ({model})" for model, column in columns.items())
-    return f"Weighted by {by if several else next(iter(columns.values()))}."
-
-
 def _class_names(model: Artifact, curves: Curves) -> list[str]:
     if curves.task == "regression":
         return []
     classes = len(curves.confusion())
     names = model.metadata.get("labels")
     return list(map(str, names if names and len(names) == classes else range(classes)))
-
-
-def _chosen(
-    goal: DecisionGoal | None, decisions: Sequence[ThresholdOutcome]
-) -> ThresholdOutcome | None:
-    """What comes of the threshold of the declared goal; None where it is not reached."""
-    if goal is None or not decisions[1].reached:
-        return None
-    return decisions[1]
 
 
 def _confusion(names: list[str], counts: Array) -> tuple[list[str], list[list[int]]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -28,9 +28,6 @@ from edgeline.reports.intervals import Axis
 from edgeline.reports.report import Fact, Section
 from edgeline.reports.requirements import section as required_section
 from edgeline.runtimes.metric_names import ACCURACY, AUC, AUC_TFMA
-
-if TYPE_CHECKING:
-    pass
 
 RANKING = {  # what tells the worst slice, in this order, and whether higher is better
     AUC_TFMA: True,

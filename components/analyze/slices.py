@@ -54,8 +54,13 @@ class Dictionary:
         return self._numbers[value]
 
 
-def check_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
+def check_columns(
+    wanted: Sequence[str], schema: pa.Schema, by: str = "eval_config slices by"
+) -> None:
     """Refuse slice columns that do not exist.
+
+    Args:
+        by: what names them.
 
     Raises:
         EdgelineError: names the column and those there are.
@@ -63,7 +68,7 @@ def check_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
     for name in wanted:
         if name not in schema.names:
             raise EdgelineError(
-                f"eval_config slices by column {name!r}, which the examples do not have: "
+                f"{by} column {name!r}, which the examples do not have: "
                 f"they have {', '.join(schema.names)}."
             )
 

@@ -9,6 +9,8 @@ edgeline's server decides by one threshold.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ from edgeline.formats import typed
 if TYPE_CHECKING:
     from edgeline.formats.dtypes import Array
 
+__all__ = ["GroupThresholds"]
+
+MISSING = "(missing)"  # as `edgeline.artifacts.slice_values` calls it
 KEY = "group_thresholds"  # in the metadata of an evaluation, and so in a bundle's
 
 
@@ -55,14 +60,41 @@ class GroupThresholds:
         return found
 
     def decide(self, scores: Array, groups: Sequence[object]) -> Array:
-        """Which rows are a yes: bool [rows].
+        """Which rows are a yes: bool [rows]. A group without a threshold has that of all others.
 
         Args:
             scores: of yes [rows].
-            groups: the column's value of each row: text, a number, None where it is missing.
+            groups: the column's value of each row: text, a number, None or NaN where it is missing.
         """
         import numpy as np
 
-        names = ["(missing)" if each in (None, "") else str(each) for each in groups]
-        wanted = [self.thresholds.get(name, self.other) for name in names]
+        wanted = [self._of(each) for each in groups]
         return np.asarray(scores, np.float32) > np.asarray(wanted, np.float32)
+
+    def _of(self, group: object) -> float:
+        """The threshold of a group. Numbers are alike by value, as float32: 8, 8.0 and "8"."""
+        for name in _names(group):
+            if name in self.thresholds:
+                return self.thresholds[name]
+        return self.other
+
+
+def _names(group: object) -> list[str]:
+    """What a group may be called among the thresholds."""
+    if isinstance(group, bytes):
+        group = group.decode("utf-8", "replace")
+    if hasattr(group, "item"):
+        group = group.item()  # a number of numpy
+    if isinstance(group, bool):
+        return [str(int(group))]
+    if isinstance(group, float):
+        if math.isnan(group):
+            return [MISSING]
+        whole = [str(int(group))] if group.is_integer() else []
+        try:
+            return [str(struct.unpack("f", struct.pack("f", group))[0]), *whole]
+        except OverflowError:  # beyond what float32 holds
+            return [str(group), *whole]
+    if isinstance(group, int):
+        return [str(group), str(float(group))]
+    return [MISSING] if group in (None, "") else [str(group)]

@@ -181,7 +181,11 @@ def test_thresholds_go_with_the_evaluation_and_decide(tmp_path, taxi, tips) -> N
 @pytest.mark.parametrize(
     ("asked", "wanted", "said"),
     [
-        ({"group": "hour"}, {}, "slices by column 'hour', which the examples do not have"),
+        (
+            {"group": "hour"},
+            {},
+            "fairness.group names column 'hour', which the examples do not have",
+        ),
         ({"groups": "company"}, {}, "'groups' is unknown: its fields are group, mitigation"),
         ({"group": "company", "min_rows": 0}, {}, "min_rows is 0: give a whole number"),
         ({"group": "fare"}, {}, "at most 100 groups are compared"),
@@ -196,3 +200,13 @@ def test_what_cannot_be_is_a_sentence(tmp_path, taxi, tips, asked, wanted, said)
     with pytest.raises(EdgelineError) as error:
         analyzed(tmp_path, taxi, tips, asked, requirements=limit, confidence_intervals=False)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_group_is_the_same_however_an_application_writes_it() -> None:
+    chosen = GroupThresholds("g", {"8": 0.1, "0.10000000149011612": 0.2, "(missing)": 0.3}, 0.9)
+    groups = [8, 8.0, "8", np.int64(8), b"8", 0.1, np.float32(0.1), None, "", float("nan"), 9]
+    yes = chosen.decide(np.full(len(groups), 0.15), groups)
+    assert yes.tolist() == [True] * 5 + [False] * 6
+    yes = chosen.decide(np.full(len(groups), 0.25), groups)
+    assert yes.tolist() == [True] * 7 + [False] * 4
+    assert chosen.decide(np.full(11, 0.35), groups).tolist() == [True] * 10 + [False]
