@@ -76,7 +76,7 @@ def _trained(run: Path, asked: dict[str, Any], folder: Path) -> Path:
     transform(
         *(str(run / "ingest/examples"), str(run / "validate/schema"), module),
         *(str(graph), str(rows), str(folder / "features.html")),
-        fairness_asked=asked,
+        fairness=asked,
     )
     how = Fitting("big_tip", 1000, 256, fairness=training(asked))
     train(
@@ -94,7 +94,7 @@ def _analyzed(
     analyze(
         *(str(run / "ingest/examples"), str(model), str(folder), str(folder.with_suffix(".html"))),
         seed=seed,
-        fairness_asked=asked,
+        fairness=asked,
     )
     before, after = (
         side["classes"][""] for side in json.loads((folder / "fairness.json").read_text())["sides"]

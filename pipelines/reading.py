@@ -53,7 +53,7 @@ def explained(settings: Any, learned: Any, edge_model: Any, examples: Any) -> No
             examples=examples,
             decision_threshold=learned.decision_threshold,
             **fields(settings, "explained_rows", "explained_slices"),
-        ).set_display_name("explain")
+        ).set_display_name("explain rows")
 
 
 def fields(settings: Any, *names: str) -> dict[str, Any]:

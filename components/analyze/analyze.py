@@ -92,7 +92,7 @@ def analyze(
     decision_goal: str = "",
     requirements: Mapping[str, Any] | None = None,
     evaluation_uri: str = "",
-    fairness_asked: Mapping[str, Any] | None = None,
+    fairness: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
@@ -120,7 +120,7 @@ def analyze(
         requirements: see `edgeline.artifacts.requirements`; what they say of devices is verify's.
         evaluation_uri: that of the evaluation in a store, beside which Beam's workers share
             what they need unless `beam_options` has a `--temp_location`.
-        fairness_asked: see `edgeline.artifacts.fairness`.
+        fairness: see `edgeline.artifacts.fairness`.
 
     Raises:
         EdgelineError: what is wrong with the parameters, the rows or the models.
@@ -133,7 +133,7 @@ def analyze(
     ):
         before = published.baseline(baseline_model_uri, Path(scratch))
         wanted = asked_for.parse(requirements or {})
-        between = asked_fairness.parse(fairness_asked)
+        between = asked_fairness.parse(fairness)
         asked_fairness.check_required(between, wanted.metrics)
         try:
             return _analyze(

@@ -77,7 +77,7 @@ def analyze(
         seed=seed,
         decision_goal=decision_goal,
         requirements=requirements,
-        fairness_asked=fairness,
+        fairness=fairness,
         evaluation_uri=evaluation.uri,
     )
     record(evaluation, result.metadata, "blessed")

@@ -4,7 +4,9 @@ The post-processing of M. Hardt, E. Price and N. Srebro, Equality of Opportunity
 Learning, 2016, with thresholds alone: theirs may also decide by chance, which nobody can explain to
 the person concerned. So the rates cannot always be made equal. Looked for is the smallest
 difference that costs no more accuracy than is allowed: all groups' rates have to lie within a
-window of that width, and of the thresholds that hold it each group has its most accurate one.
+window of that width, and of the thresholds that hold it each group has its most accurate one, of
+nearly equal ones that which lies near the threshold of all rows: a score is a little another one in
+other arithmetic, and few rows tell where between distant thresholds to decide.
 
 What comes of thresholds is told for rows that they were not chosen on: rows are put into five folds
 by chance, and each fold is decided by thresholds of the other four.
@@ -28,15 +30,19 @@ CUTS = 100  # thresholds of a group that are looked at, at quantiles of its scor
 STARTS = 51  # of a window, from 0 to 1
 HALVINGS = 7  # of what the difference may be
 FOLDS = 5
+EDGE = 0.01  # no threshold is nearer to 0 or 1, where scores of sure rows lie close together
+FAR = 0.01  # of a group's rows that have to be right instead, for a threshold that is 1 away
 
 
 @dataclass(frozen=True)
 class _Group:
-    """What comes of each threshold of a group: rates of yes [axes, cuts], and right rows [cuts]."""
+    """What comes of each threshold of a group: rates of yes [axes, cuts], right rows [cuts], and
+    these less what it costs to be far from the usual threshold [cuts]."""
 
     thresholds: Floats
     rates: Floats
     right: Floats
+    worth: Floats
 
 
 def choose(
@@ -145,14 +151,16 @@ def _cuts(
     right = hit + (total[cuts] - positive[cuts])
     ends = np.concatenate([[0.0], score.astype(np.float64), [1.0]])
     thresholds = [usual] + [between(float(ends[cut]), float(ends[cut + 1])) for cut in cuts[1:]]
-    kept = np.array([0 < each < 1 for each in thresholds])
+    kept = np.array([EDGE <= each <= 1 - EDGE for each in thresholds])
     kept[0] = True
-    return _Group(np.array(thresholds)[kept], np.stack(rates)[:, kept], right[kept])
+    far = np.abs(np.array(thresholds) - usual)
+    worth = right - FAR * total[-1] * far
+    return _Group(np.array(thresholds)[kept], np.stack(rates)[:, kept], right[kept], worth[kept])
 
 
 def _within(groups: Sequence[_Group], width: float) -> Array | None:
-    """The most accurate cut of each group, all of whose rates lie within a window; None: no window
-    holds one of each."""
+    """The best cut of each group, all of whose rates lie within a window; None: no window holds one
+    of each."""
     starts = np.linspace(0, 1, STARTS)
     shape = (STARTS,) * len(groups[0].rates)
     total = np.zeros(shape)
@@ -162,9 +170,9 @@ def _within(groups: Sequence[_Group], width: float) -> Array | None:
         for axis, rate in enumerate(each.rates):
             held = (rate >= starts[:, None] - 1e-9) & (rate <= starts[:, None] + width + 1e-9)
             there &= held if len(shape) == 1 else np.expand_dims(held, 1 - axis)
-        right = np.where(there, each.right, -np.inf)
-        chosen.append(right.argmax(-1))
-        total += right.max(-1)
+        worth = np.where(there, each.worth, -np.inf)
+        chosen.append(worth.argmax(-1))
+        total += worth.max(-1)
     best = np.unravel_index(int(total.argmax()), shape)
     if not np.isfinite(total[best]):
         return None

@@ -58,7 +58,7 @@ def transform(
         label=label,
         weight_column=weight_column,
         transformed_examples_uri=transformed_examples.uri,
-        fairness_asked=fairness,
+        fairness=fairness,
     )
     record(transform_graph, graph_metadata, "rows_analyzed")
     record(transformed_examples, examples_metadata)

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from edgeline import artifacts, user_code
-from edgeline.artifacts import Artifact, example_weights, examples, fairness, features
+from edgeline.artifacts import Artifact, example_weights, examples, features
+from edgeline.artifacts import fairness as asked_fairness
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
 from edgeline.beam import workers
@@ -36,7 +37,7 @@ def transform(
     label: str = "",
     weight_column: str = "",
     transformed_examples_uri: str = "",
-    fairness_asked: Mapping[str, Any] | None = None,
+    fairness: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Analyse one split, then transform all of them.
 
@@ -55,7 +56,7 @@ def transform(
             as they are; "": each row counts once.
         transformed_examples_uri: that of the transformed examples in a store, beside which Beam's
             workers share what they need unless `beam_options` has a `--temp_location`.
-        fairness_asked: see `edgeline.artifacts.fairness`; where it changes the training, its
+        fairness: see `edgeline.artifacts.fairness`; where it changes the training, its
             group goes beside the transformed features.
 
     Returns:
@@ -65,7 +66,7 @@ def transform(
         EdgelineError: the inputs are damaged, `weight_column` holds no weights, `preprocessing_fn`
             fails or does not give the label, or rows were lost.
     """
-    between = fairness.parse(fairness_asked)
+    between = asked_fairness.parse(fairness)
     with workers.hired(beam_options, transformed_examples_uri, "transform") as hired:
         return _transform(
             examples_path,
@@ -161,7 +162,7 @@ def _transform(
         if weight_column:
             made.metadata[example_weights.KEY] = weight_column
         if group_column:
-            made.metadata[fairness.GROUP] = group_column
+            made.metadata[asked_fairness.GROUP] = group_column
     write_report(
         features_report_path,
         Path(transform_graph_path),

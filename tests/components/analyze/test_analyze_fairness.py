@@ -133,7 +133,7 @@ def analyzed(tmp_path, examples, model, fairness, **more):
         model,
         str(tmp_path / "evaluation"),
         str(tmp_path / "report.html"),
-        fairness_asked=fairness,
+        fairness=fairness,
         **more,
     )
 

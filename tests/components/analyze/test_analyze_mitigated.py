@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
         (draft.path / "features.json").write_text(json.dumps([each.to_json() for each in features]))
     (folder / "module.py").write_text(MODULE)
     names = ("examples", "schema", "module.py", "graph", "transformed", "transform.html")
-    transform(*(str(folder / name) for name in names), fairness_asked=ASKED)
+    transform(*(str(folder / name) for name in names), fairness=ASKED)
     return folder
 
 
@@ -79,7 +79,7 @@ def analyzed(folder, model, asked):
     place = folder / f"{model.name}-evaluation"
     analyze(
         *(str(folder / "examples"), str(model), str(place), str(folder / "page.html")),
-        fairness_asked=asked,
+        fairness=asked,
     )
     return json.loads((place / "fairness.json").read_text())
 
