@@ -42,7 +42,7 @@ def prepare(form: Channels, settings: Any, examples: Any) -> tuple[Any, Any]:
         schema=checked.outputs["schema"],
         module=form["module"],
         label=form["label"],
-        **fields(settings, "beam_options", "analyzer_cache", "weight_column"),
+        **fields(settings, "beam_options", "analyzer_cache", "weight_column", "fairness"),
     ).set_display_name("make the features")
     return checked, made
 
@@ -91,7 +91,7 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         label=form["label"],
         **fields(settings, "task", "steps", "batch_size", "steps_per_epoch", "patience"),
         **fields(settings, "label_vocabulary", "seed", "checkpoint_dir"),
-        **fields(settings, "require_raw", "class_weights"),
+        **fields(settings, "require_raw", "class_weights", "fairness"),
         **fields(settings, "workers", "mixed_precision", "jit_compile", "gradient_norms"),
         **given,
     ).set_display_name("train the model")
@@ -100,6 +100,6 @@ def learn(form: Channels, settings: Any, examples: Any) -> Learned:
         examples=examples,
         model=model,
         **fields(settings, "eval_config", "baseline_model_uri", "decision_goal", "requirements"),
-        **fields(settings, "beam_options"),
+        **fields(settings, "beam_options", "fairness"),
     ).set_display_name("evaluate the model")
     return Learned(model, *(analyzed.outputs[name] for name in OUTPUTS))

@@ -46,14 +46,14 @@ def explained(settings: Any, learned: Any, edge_model: Any, examples: Any) -> No
         edge_model: the output of convert.
         examples: the output of ingest.
     """
-    with dsl.If(settings.outputs["explains"] == True, name="if rows are to be explained"):  # noqa: E712
+    with dsl.If(settings.outputs["explains"] == True, name="if explained"):  # noqa: E712
         explain(
             model=learned.model,
             edge_model=edge_model,
             examples=examples,
             decision_threshold=learned.decision_threshold,
             **fields(settings, "explained_rows", "explained_slices"),
-        ).set_display_name("explain the predictions")
+        ).set_display_name("explain rows")
 
 
 def fields(settings: Any, *names: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeline import artifacts
 from edgeline.artifacts import Artifact, example_weights, examples, outcomes
+from edgeline.artifacts import fairness as asked_fairness
 from edgeline.artifacts import requirements as asked_for
 from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.beam import workers
@@ -19,8 +20,11 @@ from edgeline.beam.workers import Workers
 from edgeline.components.analyze import (
     cautions,
     decision,
+    doubtful_labels,
     evaluation_config,
+    fair_decisions,
     fairness,
+    fairness_report,
     names,
     not_evaluated,
     predict,
@@ -36,16 +40,13 @@ from edgeline.components.analyze import (
     worst_rows,
 )
 from edgeline.components.analyze.curves import Curves
-from edgeline.components.analyze.decision import ThresholdOutcome
-from edgeline.components.analyze.decision_goal import DecisionGoal, check_task
+from edgeline.components.analyze.decision_goal import check_task
 from edgeline.components.analyze.decision_goal import parse as parse_goal
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.components.analyze.not_evaluated import SCHEMA
-from edgeline.components.analyze.worst_rows import WrongRow
 from edgeline.components.train.class_weights import UNCALIBRATED
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.reports.report import Section
 from edgeline.runtimes import original
 from edgeline.runtimes.metric_names import AUC_TFMA
 
@@ -91,6 +92,7 @@ def analyze(
     decision_goal: str = "",
     requirements: Mapping[str, Any] | None = None,
     evaluation_uri: str = "",
+    fairness: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Evaluate a model and write an `evaluation/v1` folder and a report.
 
@@ -118,6 +120,7 @@ def analyze(
         requirements: see `edgeline.artifacts.requirements`; what they say of devices is verify's.
         evaluation_uri: that of the evaluation in a store, beside which Beam's workers share
             what they need unless `beam_options` has a `--temp_location`.
+        fairness: see `edgeline.artifacts.fairness`.
 
     Raises:
         EdgelineError: what is wrong with the parameters, the rows or the models.
@@ -130,6 +133,8 @@ def analyze(
     ):
         before = published.baseline(baseline_model_uri, Path(scratch))
         wanted = asked_for.parse(requirements or {})
+        between = asked_fairness.parse(fairness)
+        asked_fairness.check_required(between, wanted.metrics)
         try:
             return _analyze(
                 examples_path,
@@ -145,6 +150,7 @@ def analyze(
                 decision_goal,
                 wanted,
                 Path(scratch),
+                between,
             )
         except predict.ModelEndedError as ended:
             metadata = not_evaluated.write(
@@ -173,6 +179,7 @@ def _analyze(
     decision_goal: str,
     wanted: asked_for.Requirements,
     scratch: Path,
+    between: asked_fairness.FairnessSettings | None,
 ) -> Analysis:
     """As `analyze`, with the baseline and the requirements at hand; `scratch` is for versions."""
     goal = parse_goal(decision_goal)
@@ -186,6 +193,7 @@ def _analyze(
     baseline = original.read(before.path) if before.path else None
     task = predict.task_of(model, baseline)
     check_task(decision_goal, task)
+    asked_fairness.check(between, task, beam=hired is not None)
     trained_by = model.metadata.get(example_weights.KEY, "")
     config = evaluation_config.parse(
         eval_config, task, baseline is not None, confidence_intervals, trained_by
@@ -197,7 +205,10 @@ def _analyze(
     required.add_slices(config, wanted)
     slice_columns = evaluation_config.slice_columns(config)
     parts = examples.parts(data, split)
-    slices.check_columns(slice_columns, examples.arrow_schema(data, split))
+    slices.check_columns(slice_columns, schema := examples.arrow_schema(data, split))
+    if between:
+        slices.check_columns([between.group], schema, "fairness.group names")
+        slice_columns = list(dict.fromkeys([*slice_columns, between.group]))
     for column in dict.fromkeys(weight_columns.values()):
         example_weights.check(data, column, [split])
     rows = examples.count_rows(parts)
@@ -228,7 +239,7 @@ def _analyze(
     model_paths = {CANDIDATE: model_path, BASELINE: before.path}
     if baseline is None:
         model_paths = {"": model_path}
-    found, curves, exact, worst = evaluated(model_paths, config, slice_columns)
+    found, curves, exact, worst, columns = evaluated(model_paths, config, slice_columns)
     found = results.in_order(found)
     dropped = baseline is None and evaluation_config.has_change_thresholds(eval_config)
     verdict = thresholds.judge(required.of_specs(found, own_specs), config, dropped)
@@ -243,7 +254,7 @@ def _analyze(
     }
 
     classes = _class_names(model, curves)
-    chosen = _chosen(goal, exact.decisions)
+    chosen = decision.of_goal(goal, exact.decisions)
     if goal and chosen is None:
         verdict = thresholds.refused(verdict, decision.sentence(exact.decisions[1], split))
     if chosen:
@@ -260,6 +271,16 @@ def _analyze(
             thresholds.ANY_PROPOSED if each == thresholds.ANY else each for each in verdict.notes
         ]
         verdict = replace(verdict, notes=told)
+    fair, decided = None, chosen.threshold if chosen else USUAL
+    if between:
+        assert columns is not None  # which Beam's workers give none of
+        judged = fair_decisions.JudgedRows(between, columns, parts, model, classes, goal)
+        fair = fair_decisions.judge(judged, decided, seed, confidence_intervals)
+        overall |= fair_decisions.put(by_slice[0], fair)
+        warnings += fair.notes
+        if fair.thresholds:
+            warnings.append(fair_decisions.UNSERVED)
+    doubts = doubtful_labels.look(columns, classes, parts)
     met = required.metrics(wanted, by_slice)
     if wanted.trend:
         over_versions, note = required.trend(wanted.trend, wanted.metrics, beside, scratch)
@@ -277,7 +298,7 @@ def _analyze(
         verdict = replace(verdict, notes=[n for n in verdict.notes if n != thresholds.ANY])
     weighed_by = next(iter(weight_columns.values()), "")
     if weighed_by:
-        verdict = replace(verdict, notes=[*verdict.notes, _weighed(weight_columns)])
+        verdict = replace(verdict, notes=[*verdict.notes, names.weighed_by(weight_columns)])
     if weighed_by and trained_by and weighed_by != trained_by:
         warnings.append(
             f"the model was trained by the weights of {trained_by}, and is evaluated by those of "
@@ -285,6 +306,7 @@ def _analyze(
         )
 
     bounds = thresholds.bounds(config)
+    taken = [each["name"] for each in model.metadata.get("features", ())]
     with artifacts.writing(evaluation_path, SCHEMA) as draft:
         draft.metadata |= {
             "blessed": verdict.blessed,
@@ -298,6 +320,10 @@ def _analyze(
             "model_digest": model.digest,
             "baseline_digest": baseline.digest if baseline else None,
         }
+        if fair:
+            draft.metadata |= fair.metadata()
+            artifacts.write_json(draft.path / fair_decisions.FILE, fair.to_json())
+        doubtful_labels.write(draft.path, doubts)
         if met:
             draft.metadata[asked_for.NAME] = [each.to_json() for each in met]
         if before.told:
@@ -339,7 +365,9 @@ def _analyze(
         proposals.to_text(proposed_config) if proposed_config else "",
         met,
         bounds,
-        _worst(parts, worst, model, classes, chosen),
+        worst_rows.section(parts, worst, classes, decided, taken),
+        fairness_report.sections(fair),
+        doubtful_labels.sections(doubts, taken, classes),
     )
     return Analysis(
         verdict.blessed,
@@ -347,15 +375,8 @@ def _analyze(
         overall,
         curves.roc(),
         _confusion(classes, chosen.confusion if chosen else curves.confusion()),
-        chosen.threshold if chosen else USUAL,
+        decided,
     )
-
-
-def _weighed(columns: Mapping[str, str]) -> str:
-    """By what metrics, slices and thresholds are weighted."""
-    several = len(set(columns.values())) > 1
-    by = ", ".join(f"{column} ({model})" for model, column in columns.items())
-    return f"Weighted by {by if several else next(iter(columns.values()))}."
 
 
 def _class_names(model: Artifact, curves: Curves) -> list[str]:
@@ -364,28 +385,6 @@ def _class_names(model: Artifact, curves: Curves) -> list[str]:
     classes = len(curves.confusion())
     names = model.metadata.get("labels")
     return list(map(str, names if names and len(names) == classes else range(classes)))
-
-
-def _worst(
-    parts: Sequence[Path],
-    rows: Sequence[WrongRow],
-    model: Artifact,
-    classes: Sequence[str],
-    chosen: ThresholdOutcome | None,
-) -> list[Section]:
-    """The rows that are most wrong."""
-    takes = [each["name"] for each in model.metadata.get("features", ())]
-    threshold = chosen.threshold if chosen else USUAL
-    return worst_rows.section(parts, rows, classes, threshold, takes)
-
-
-def _chosen(
-    goal: DecisionGoal | None, decisions: Sequence[ThresholdOutcome]
-) -> ThresholdOutcome | None:
-    """What comes of the threshold of the declared goal; None where it is not reached."""
-    if goal is None or not decisions[1].reached:
-        return None
-    return decisions[1]
 
 
 def _confusion(names: list[str], counts: Array) -> tuple[list[str], list[list[int]]] | None:

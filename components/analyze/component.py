@@ -24,6 +24,7 @@ def analyze(
     seed: int = 0,
     decision_goal: str = "",
     requirements: dict = {},  # noqa: B006
+    fairness: dict = {},  # noqa: B006
 ) -> NamedTuple("Outputs", [("blessed", bool), ("decision_threshold", float)]):
     """Evaluate a model slice by slice and decide whether it is good enough.
 
@@ -50,6 +51,10 @@ def analyze(
             cost:false_negative=10,false_positive=1; empty: 0.5.
         requirements: What the model must reach, as the object in a requirements.yaml; what it says
             of devices is left to verify.
+        fairness: Between which groups decisions are compared, and what is done about a difference:
+            group (a raw column), and perhaps mitigation (none, reweighing, penalty or thresholds),
+            criterion (equalised_odds, equal_opportunity or demographic_parity), weight,
+            max_accuracy_drop, min_rows and compare; empty: not looked at.
 
     Returns:
         blessed: Whether every threshold of eval_config and every requirement holds, and the goal
@@ -72,6 +77,7 @@ def analyze(
         seed=seed,
         decision_goal=decision_goal,
         requirements=requirements,
+        fairness=fairness,
         evaluation_uri=evaluation.uri,
     )
     record(evaluation, result.metadata, "blessed")

@@ -7,7 +7,7 @@ C. J. van Rijsbergen, Information Retrieval, 1979.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -194,6 +194,15 @@ def goals(declared: DecisionGoal | None) -> tuple[DecisionGoal, ...]:
 def decisions(asked: Iterable[DecisionGoal], scores: ScoreTable) -> list[ThresholdOutcome]:
     """What comes of 0.5, and of the threshold of each goal."""
     return [at(USUAL, scores), *(choose(goal, scores) for goal in asked)]
+
+
+def of_goal(
+    goal: DecisionGoal | None, decisions: Sequence[ThresholdOutcome]
+) -> ThresholdOutcome | None:
+    """What comes of the threshold of the declared goal; None where it is not reached."""
+    if goal is None or not decisions[1].reached:
+        return None
+    return decisions[1]
 
 
 def _fits(value: float, least: float, most: float) -> bool:

@@ -9,6 +9,7 @@ it is `auc_tfma`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from edgeline.artifacts.decision_threshold import USUAL
@@ -86,3 +87,10 @@ def _options(config: str) -> dict[str, object]:
     text = config.strip()
     found: dict[str, object] = json.loads(text if text.startswith("{") else f"{{{text}}}")
     return found
+
+
+def weighed_by(columns: Mapping[str, str]) -> str:
+    """By what metrics, slices and thresholds are weighted."""
+    several = len(set(columns.values())) > 1
+    by = ", ".join(f"{column} ({model})" for model, column in columns.items())
+    return f"Weighted by {by if several else next(iter(columns.values()))}."

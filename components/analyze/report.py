@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -28,9 +28,6 @@ from edgeline.reports.intervals import Axis
 from edgeline.reports.report import Fact, Section
 from edgeline.reports.requirements import section as required_section
 from edgeline.runtimes.metric_names import ACCURACY, AUC, AUC_TFMA
-
-if TYPE_CHECKING:
-    pass
 
 RANKING = {  # what tells the worst slice, in this order, and whether higher is better
     AUC_TFMA: True,
@@ -83,6 +80,8 @@ def write(
     met: Sequence[RequirementOutcome] = (),
     bounds: Mapping[str, Mapping[str, float]] | None = None,
     worst: Sequence[Section] = (),
+    fair: Sequence[Section] = (),
+    doubts: Sequence[Section] = (),
 ) -> None:
     """Write the page.
 
@@ -100,6 +99,8 @@ def write(
         met: what came of each requirement.
         bounds: of values of all rows, by metric (see `thresholds.bounds`).
         worst: sections on the rows that are most wrong.
+        fair: sections on the groups that are compared.
+        doubts: sections on the labels that are most doubtful.
     """
     sections = [_verdict(verdict, warnings), *required_section(met), _overall(by_slice[0])]
     if proposed:
@@ -110,6 +111,7 @@ def write(
         sections.append(threshold_table.section(curves, used))
     if len(by_slice) > 1:
         sections.append(_slices(by_slice, bounds))
+    sections += fair
     if classes:
         counts = chosen.confusion if chosen else curves.confusion()
         binary = curves.task == "binary_classification"
@@ -118,6 +120,7 @@ def write(
     sections += worst
     sections += figures.plots(curves, classes, used)
     sections += _fairness(by_slice)
+    sections += doubts
     facts = _facts(verdict, by_slice, curves)
     if chosen:
         facts.append(Fact("decision threshold", html.number(chosen.threshold)))

@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from edgeline.artifacts.slice_values import SliceValue, encoded
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
-MISSING = "(missing)"
 OVERALL = "Overall"
 MOST_SLICES = 5000  # and values of a column, which int16 numbers
 PIECE_ROWS = 1 << 17  # looked at together
 
-SliceValue = str | int | float
 SliceKey = tuple[tuple[str, SliceValue], ...]
 Codes = npt.NDArray[np.int16]
 Members = npt.NDArray[np.int32]
@@ -42,7 +40,7 @@ class Dictionary:
         Raises:
             EdgelineError: there are more values than slices are allowed.
         """
-        indices, values = _normalise(column, name)
+        indices, values = encoded(column, name)
         numbers = [self._number(value) for value in values]
         if len(self.values) > MOST_SLICES:
             raise _too_many([name], len(self.values))
@@ -56,8 +54,13 @@ class Dictionary:
         return self._numbers[value]
 
 
-def check_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
+def check_columns(
+    wanted: Sequence[str], schema: pa.Schema, by: str = "eval_config slices by"
+) -> None:
     """Refuse slice columns that do not exist.
+
+    Args:
+        by: what names them.
 
     Raises:
         EdgelineError: names the column and those there are.
@@ -65,7 +68,7 @@ def check_columns(wanted: Sequence[str], schema: pa.Schema) -> None:
     for name in wanted:
         if name not in schema.names:
             raise EdgelineError(
-                f"eval_config slices by column {name!r}, which the examples do not have: "
+                f"{by} column {name!r}, which the examples do not have: "
                 f"they have {', '.join(schema.names)}."
             )
 
@@ -165,7 +168,7 @@ def as_feature(value: SliceValue) -> Array:
 
 def row_values(column: pa.Array, name: str) -> list[SliceValue]:
     """The slice value of each row of a column."""
-    indices, values = _normalise(column, name)
+    indices, values = encoded(column, name)
     return [values[index] for index in indices]
 
 
@@ -181,27 +184,3 @@ def order_of(key: SliceKey) -> tuple[Any, ...]:
         [column for column, _ in key],
         [(isinstance(value, str), value) for _, value in key],
     )
-
-
-def _normalise(column: pa.Array, name: str) -> tuple[Array, list[SliceValue]]:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.dictionary_decode(), kind.value_type
-    try:
-        if pa.types.is_floating(kind):
-            column = column.cast(pa.float32())
-            column = pc.if_else(pc.is_nan(column), None, column)
-        elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-            column = column.cast(pa.int64())
-        else:
-            column = column.cast(pa.binary()).cast(pa.string())
-            column = pc.if_else(pc.equal(column, ""), None, column)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise EdgelineError(
-            f"Column {name!r} has type {kind} and cannot be sliced by: "
-            "slice by a column of plain numbers or UTF-8 strings."
-        ) from error
-    encoded = column.dictionary_encode()
-    values: list[SliceValue] = encoded.dictionary.to_pylist()
-    indices = pc.fill_null(encoded.indices, len(values)).to_numpy(zero_copy_only=False)
-    return indices, [*values, MISSING] if encoded.null_count else values

@@ -50,9 +50,9 @@ def evaluate(
     goals: Sequence[DecisionGoal],
     workers: Workers,
 ) -> tuple[
-    list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall, list[WrongRow]
+    list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall, list[WrongRow], None
 ]:
-    """As `vectorised_engine.evaluate`, by Beam's workers.
+    """As `vectorised_engine.evaluate`, by Beam's workers, which leave the rows where they are.
 
     The seed makes intervals repeatable in this process only. A job that a lost worker ends is run
     again, up to `spreading.ATTEMPTS` times, from the predictions on: TFMA's sums are of all rows.
@@ -113,7 +113,7 @@ def evaluate(
     drawn = curves.Curves(task, cells.reshape(_table_shape(task, len(cells))), sums, weighted)
     predict.check_count(drawn.rows, rows, "Prediction on Beam")
     _check_slices(found, rows)
-    return found, drawn, overall, worst
+    return found, drawn, overall, worst, None
 
 
 def _files(model_paths: Mapping[str, str]) -> dict[str, str]:

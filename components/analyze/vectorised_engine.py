@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeline.artifacts.slice_values import SliceValue
 from edgeline.components.analyze import (
     confidence,
     curves,
@@ -49,7 +50,7 @@ class Columns:
     predictions: dict[str, npt.NDArray[np.float32]]
     weights: dict[str, npt.NDArray[np.float64]]
     codes: dict[str, slices.Codes]
-    values: dict[str, list[slices.SliceValue]]
+    values: dict[str, list[SliceValue]]
 
 
 def evaluate(
@@ -62,10 +63,14 @@ def evaluate(
     seed: int,
     goals: Sequence[DecisionGoal],
 ) -> tuple[
-    list[metrics_for_slice_pb2.MetricsForSlice], curves.Curves, exact.Overall, list[WrongRow]
+    list[metrics_for_slice_pb2.MetricsForSlice],
+    curves.Curves,
+    exact.Overall,
+    list[WrongRow],
+    Columns,
 ]:
     """Metrics of every slice as MetricsForSlice protos, the curves and what is exact of all rows,
-    and the rows that are furthest off.
+    the rows that are furthest off, and the evaluated rows.
 
     Args:
         parts: Parquet files of raw rows.
@@ -99,7 +104,7 @@ def evaluate(
         counted = exact.merged([counted, exact.counted(task, label, scores, weights)])
     assert drawn is not None  # a split without rows is refused before
     worst = worst_rows.find(task, columns.label, columns.predictions)
-    return found, drawn, exact.overall(counted, goals), worst
+    return found, drawn, exact.overall(counted, goals), worst, columns
 
 
 def _predicted(

@@ -137,7 +137,7 @@ def section(
     compared = wrong[0].baseline is not None
     head = ["Row", "Label", "Prediction", "Score" if classes else "Off by"]
     head += [*(["Baseline"] if compared else []), "What it holds"]
-    shown = _values(parts, [each.row for each in wrong], columns)
+    shown = held(parts, [each.row for each in wrong], columns)
     lines = []
     for each, (images, text) in zip(wrong, shown, strict=True):
         line: list[object] = [f"{each.row:,}", _named(each.label, classes)]
@@ -185,16 +185,20 @@ def _before(each: WrongRow, classes: Sequence[str], threshold: float) -> str:
     return _named(each.baseline, classes)
 
 
-def _values(
+def held(
     parts: Sequence[Path], rows: Sequence[int], columns: Sequence[str]
 ) -> list[tuple[Markup, Markup]]:
-    """Of some rows the pictures and the other values."""
+    """Of some rows of Parquet files, numbered over all of them, the pictures and the other values.
+
+    Args:
+        columns: those that are shown first.
+    """
     schema = pq.read_schema(parts[0])
     drawn = pictures.picture_columns(schema)
     plain = [name for name in schema.names if name not in {each.name for each in drawn}]
     plain.sort(key=lambda name: name not in columns)
     more, plain = len(plain) - VALUES, plain[:VALUES]
-    table = _read(parts, sorted(rows), [*(each.name for each in drawn), *plain])
+    table = read_rows(parts, sorted(rows), [*(each.name for each in drawn), *plain])
     [batch] = table.combine_chunks().to_batches()
     images = {}
     for each in drawn:
@@ -210,7 +214,7 @@ def _values(
     return [found[row] for row in rows]
 
 
-def _read(parts: Sequence[Path], rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
+def read_rows(parts: Sequence[Path], rows: Sequence[int], columns: Sequence[str]) -> pa.Table:
     """Some rows of Parquet files, whose places are sorted, of which only their groups are read."""
     found, start = [], 0
     wanted = np.asarray(rows, np.int64)

@@ -51,6 +51,7 @@ def settings(
         ("explained_rows", int),
         ("explained_slices", list),
         ("explains", bool),
+        ("fairness", dict),
         ("for_analyze", dict),
         ("for_choose", dict),
         ("for_convert", dict),

@@ -66,6 +66,26 @@ ExplainedSlices = Annotated[
 ]
 
 
+Fairness = Annotated[
+    dict[
+        Literal[
+            "group",
+            "mitigation",
+            "criterion",
+            "weight",
+            "max_accuracy_drop",
+            "min_rows",
+            "compare",
+        ],
+        Any,
+    ],
+    Meta(
+        description="The groups to compare, and a mitigation; see analyze.",
+        examples=[{"group": "company", "mitigation": "thresholds"}],
+    ),
+]
+
+
 class Required(msgspec.Struct, frozen=True):
     """What every pipeline that publishes asks for."""
 
@@ -489,10 +509,11 @@ class CandidateEvaluation(Evaluation, frozen=True):
 
 
 class ExplainedEvaluation(Evaluation, frozen=True):
-    """How good the model must be, and of how many rows it is told why."""
+    """How good the model must be, and fair, and of how many rows it is told why."""
 
     explained_rows: ExplainedRows = 0
     explained_slices: ExplainedSlices = []
+    fairness: Fairness = {}
 
 
 class TunedEvaluation(CandidateEvaluation, frozen=True):

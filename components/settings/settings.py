@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgeline.artifacts import declared_card
+from edgeline.artifacts import declared_card, fairness
 from edgeline.artifacts.requirements import check_devices, parse
 from edgeline.components.plan.plan import check_deployed, plan
 from edgeline.components.settings import candidates, tuning
@@ -92,6 +92,7 @@ def settings(
     found["requirements"] = _requirements(found, kind, published, targets)
     _check_candidate(found)
     _check_workers(found)
+    _check_fairness(found)
     declared_card.check(found["card"], "Parameter delivery.card")
     tried = candidates.parse(found["candidates"])
     candidates.check(tried, found)
@@ -167,6 +168,18 @@ def _check_workers(found: Mapping[str, Any]) -> None:
         gradient_norms=bool(found["gradient_norms"]),
     )
     sharing.check_place(count, str(found["checkpoint_dir"]))
+
+
+def _check_fairness(found: Mapping[str, Any]) -> None:
+    """Refuse fairness that a step would refuse later, and requirements that need it."""
+    asked = fairness.parse(found["fairness"])
+    fairness.check(
+        asked,
+        str(found["task"]),
+        workers=int(found["workers"]),
+        beam=bool(found["beam_options"]),
+    )
+    fairness.check_required(asked, parse(found["requirements"]).metrics)
 
 
 def _requirements(

@@ -154,6 +154,8 @@ def make_variables(model: keras.Model, spec: Any) -> None:
         return tf.zeros([size or 1 for size in spec.shape], spec.dtype)
 
     x, y, weight = keras.utils.unpack_x_y_sample_weight(tf.nest.map_structure(zeros, spec))
+    if weight is not None and len(weight.shape) > 1:  # with the group beside it
+        weight = weight[:, 0]
     states = [(each, each.numpy()) for each in model.non_trainable_variables]
     with contextlib.suppress(Exception):  # of a batch that is none: the training makes them then
         prediction = model(x, training=False)

@@ -35,6 +35,7 @@ def train(
     mixed_precision: str = "",
     jit_compile: bool = False,
     gradient_norms: bool = False,
+    fairness: dict = {},  # noqa: B006
 ):
     """Train the user's build_model and export it with the transform inside.
 
@@ -76,7 +77,11 @@ def train(
         jit_compile: Whether XLA compiles the training step; with one worker.
         gradient_norms: Whether the norm of the gradients is told by step and epoch; of small
             networks the training then takes longer, and of several GPUs one is used.
+        fairness: As of analyze: of its mitigations reweighing weighs rows by group and label, and
+            penalty adds the difference of the groups' mean scores to the loss, times weight. Unless
+            compare is false, the model is trained without, too, for analyze.
     """
+    from edgeline.artifacts.fairness import training
     from edgeline.artifacts.metadata import record, record_metrics
     from edgeline.components.train.fitting import Fitting
     from edgeline.components.train.optimising import Optimisation
@@ -102,6 +107,7 @@ def train(
             mixed_precision=mixed_precision,
             jit_compile=jit_compile,
             gradient_norms=gradient_norms,
+            fairness=training(fairness),
         ),
         model_path=model.path,
         training_report_path=training_report.path,

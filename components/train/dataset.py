@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from edgeline.artifacts import Artifact, batches, example_weights, examples, features
 from edgeline.artifacts.features import Feature
+from edgeline.components.train.fair_training import GroupWeights
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
 
@@ -43,6 +44,16 @@ class RowWeights:
         if not column:
             return None
         return cls(column, example_weights.mean(transformed, split, column))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a batch that are read, beside the features."""
+        return [self.column]
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """The shape of a row's weight."""
+        return ()
 
     def __call__(self, batch: pa.RecordBatch) -> npt.NDArray[np.float32]:
         """Of a batch's rows, float32 [rows], 1 on average."""
@@ -110,13 +121,14 @@ def training_batches(
     batch_size: int,
     seed: Sequence[int],
     class_weights: npt.NDArray[np.float32] | None = None,
-    row_weights: RowWeights | None = None,
+    row_weights: RowWeights | GroupWeights | None = None,
     share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """An endless tf.data.Dataset of shuffled (features, label) batches.
 
     With `class_weights` [classes] or `row_weights` there is a third: the weight of each row, the
-    product of both, float32 [rows].
+    product of both, float32 [rows]; of `GroupWeights` for a penalty [rows, 2], the second number
+    the row's group.
 
     Rows are shuffled within blocks of 65,536, or of 256 MiB where rows are long, so memory does
     not grow with the data. The order depends on `seed` alone; with the epoch in it, a resumed
@@ -131,12 +143,13 @@ def training_batches(
                 for arrays, truth, weight in _permuted(block, columns, label, random, row_weights):
                     if class_weights is not None:
                         by_class = class_weights[truth.reshape(-1).astype(np.int64)]
-                        weight = by_class if weight is None else weight * by_class
+                        weight = by_class if weight is None else _multiplied(weight, by_class)
                     yield (arrays, truth) if weight is None else (arrays, truth, weight)
 
-    names = [column.name for column in columns] + ([row_weights.column] if row_weights else [])
+    names = [column.name for column in columns] + (row_weights.columns if row_weights else [])
     weighted = class_weights is not None or row_weights is not None
-    batches_of = _dataset(shuffled, columns, label, weighted)
+    width = row_weights.width if row_weights else ()
+    batches_of = _dataset(shuffled, columns, label, weighted, width)
     whole = batches_of.rebatch(batch_size, drop_remainder=True)
     return (whole if share == WHOLE else share.of_batches(whole, batch_size)).prefetch(2)
 
@@ -203,7 +216,7 @@ def _permuted(
     columns: Sequence[Feature],
     label: str,
     random: np.random.Generator,
-    row_weights: RowWeights | None,
+    row_weights: RowWeights | GroupWeights | None,
 ) -> Iterator[tuple[dict[str, Array], Array, Array | None]]:
     """The rows of a block in random order, some at a time."""
     order = random.permutation(sum(batch.num_rows for batch in block))
@@ -220,11 +233,19 @@ def _permuted(
         yield piece, piece.pop(label), None if weights is None else weights[taken]
 
 
+def _multiplied(weight: Array, by_class: Array) -> Array:
+    """Weights [rows] or, with the group beside them, [rows, 2]."""
+    if weight.ndim == 1:
+        return weight * by_class
+    return np.stack([weight[:, 0] * by_class, weight[:, 1]], 1)
+
+
 def _dataset(
     generator: Callable[[], Iterator[TrainingBatch]],
     columns: Sequence[Feature],
     label: str,
     weighted: bool = False,
+    width: tuple[int, ...] = (),
 ) -> tf.data.Dataset:
     import tensorflow as tf
 
@@ -233,6 +254,6 @@ def _dataset(
         for column in columns
     }
     label_spec = specs.pop(label)
-    weights = [tf.TensorSpec([None], tf.float32)] if weighted else []
+    weights = [tf.TensorSpec([None, *width], tf.float32)] if weighted else []
     signature = (specs, label_spec, *weights)
     return tf.data.Dataset.from_generator(generator, output_signature=signature)

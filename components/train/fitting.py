@@ -14,6 +14,7 @@ import numpy as np
 from edgeline import user_code
 from edgeline.artifacts import Artifact
 from edgeline.artifacts.examples import read_batches, splits
+from edgeline.artifacts.fairness import FairnessSettings
 from edgeline.artifacts.features import Feature, to_numpy
 from edgeline.components.train import (
     building,
@@ -26,6 +27,7 @@ from edgeline.components.train import (
 )
 from edgeline.components.train.class_weights import ClassWeights
 from edgeline.components.train.dataset import RowWeights, Share
+from edgeline.components.train.fair_training import GroupWeights, group_weights, penalised
 from edgeline.components.train.gradients import NORM, watched_gradients
 from edgeline.components.train.optimising import Optimisation
 from edgeline.components.train.replicas import Replicas
@@ -53,7 +55,8 @@ class Fitting:
     A batch is shared by `workers` processes (see `edgeline.components.train.replicas`).
     `mixed_precision` is one of `precision.KINDS`; `jit_compile` has XLA compile the step.
     `gradient_norms` has the norm of the gradients told by step and epoch, which makes the steps of
-    small networks longer: it is an operator more for each variable.
+    small networks longer: it is an operator more for each variable. `fairness` is None where its
+    mitigation does not change the training (see `fair_training`).
     """
 
     label: str
@@ -70,6 +73,7 @@ class Fitting:
     mixed_precision: str = ""
     jit_compile: bool = False
     gradient_norms: bool = False
+    fairness: FairnessSettings | None = None
 
 
 def fit(
@@ -122,17 +126,27 @@ def fit(
         tf.config.experimental.enable_op_determinism()  # a convolution's gradient is a race else
     label = next(column for column in columns if column.name == how.label)
     features = [column for column in columns if column is not label]
-    row_weights = (
+    row_weights: tuple[RowWeights | GroupWeights | None, RowWeights | None] = (
         RowWeights.of(transformed, how.train_split),
         RowWeights.of(transformed, how.eval_split),
     )
+    fair = None
+    if how.fairness and how.fairness.trains:
+        before = RowWeights.of(transformed, how.train_split)
+        columns_before = tuple(before.columns) if before else ()
+        fair = group_weights(
+            how.fairness, transformed, how.train_split, label, before, columns_before
+        )
+        row_weights = fair, row_weights[1]
+        print(fair.note(), flush=True)
+    penalty = fair if fair and fair.width else None
     values = None if weights is None else weights.values
 
     def built() -> keras.Model:
         return building.build(module, features, hyperparameters)
 
     where = strategy, how.workers, how.batch_size, how.mixed_precision, how.jit_compile
-    model, strategy = building.placed(built, *where, how.gradient_norms)
+    model, strategy = building.placed(built, *where, how.gradient_norms or penalty is not None)
     features = building.taken(model, features)
     columns = [*features, label]
     share = Share.of(strategy, worker, how.workers)
@@ -169,7 +183,8 @@ def fit(
     if shared:
         replicas.draw_apart(shared)
     watching = watched_gradients(model) if how.gradient_norms else contextlib.nullcontext()
-    with watching as norms:
+    adding = penalised(model, penalty) if penalty else contextlib.nullcontext()
+    with watching as norms, adding as check_penalty:
         while state.epoch < epochs and not _stalled(state, how.patience):
             if how.workers > 1 and not shared:
                 raise EdgelineError(
@@ -187,6 +202,8 @@ def fit(
                 calls.append(watched(state.by_step, done, steps, times, norms))
             given = training(state.epoch), evaluation()
             _advance(state, _fit_epoch(model, shared, *given, steps, calls, how.workers))
+            if check_penalty:
+                check_penalty()
             if worker:  # the first one's checkpoint is that of all
                 continue
             saving.keep(model, state, checkpoints)

@@ -7,12 +7,12 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from edgeline import artifacts, user_code
-from edgeline.artifacts import example_weights, examples, models
+from edgeline.artifacts import Artifact, Draft, example_weights, examples, fairness, models
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
 from edgeline.components.train import (
@@ -94,6 +94,7 @@ def train(
             f"Parameter 'task' is {task!r}: choose one of {', '.join(models.TASKS)}."
         )
     class_weights.check(how.class_weights, task)
+    fairness.check(how.fairness, task, workers=how.workers, optimisation=how.optimisation.kind)
     if how.workers > 1:
         check_places(how.workers, checkpoint_dir, transformed_examples_uri)
     transformed = artifacts.read(transformed_examples_path, examples.TRANSFORMED_SCHEMA)
@@ -173,6 +174,13 @@ def train(
             if weighed_by := transformed.metadata.get(example_weights.KEY):
                 draft.metadata[example_weights.KEY] = weighed_by
                 draft.metadata["notes"] = [weighing.note(weighed_by, network, state.history)]
+            if how.fairness:
+                draft.metadata["fairness"] = asdict(how.fairness)
+                if how.fairness.compare and how.workers == 1:
+                    _without(
+                        *(module, transformed, graph, raw, given, how, weights, draft),
+                        checkpoints.of(checkpoint_dir, f"{key[:24]}-without", Path(temporary)),
+                    )
             if weights:
                 draft.metadata["class_weights"] = weights.to_json()
                 warnings.append(class_weights.UNCALIBRATED)
@@ -184,6 +192,41 @@ def train(
         )
         kept.discard()
     return {"edgeline_schema": models.SCHEMA, **draft.metadata}
+
+
+def _without(
+    module: str,
+    transformed: Artifact,
+    graph: SavedGraph,
+    raw: Sequence[Feature],
+    given: Mapping[str, object],
+    how: Fitting,
+    weights: class_weights.ClassWeights | None,
+    draft: Draft,
+    kept: checkpoints.Checkpoints,
+) -> None:
+    """Train the same model without the mitigation of its fairness and put it into the folder of the
+    one with it, for `analyze` to compare the two."""
+    assert how.fairness
+    print(f"the same training without {how.fairness.mitigation}", flush=True)
+    kept.fetch()
+    network, _ = fit(
+        module,
+        transformed,
+        given,
+        replace(how, fairness=None),
+        kept.folder,
+        weights,
+        lambda state: kept.keep(state.epoch),
+    )
+    columns = [Feature.from_json(value) for value in transformed.metadata["features"]]
+    with artifacts.writing(draft.path / fairness.WITHOUT, models.SCHEMA) as inner:
+        served = export(network, graph, raw, columns, how.label, inner.path / "saved_model")
+        inner.metadata |= {
+            "features": [feature.to_json() for feature in served],
+            **{name: draft.metadata[name] for name in ("task", "label", "labels")},
+        }
+    kept.discard()
 
 
 def _finite(history: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:

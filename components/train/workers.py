@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from edgeline.artifacts import fairness
 from edgeline.components.train.fitting import Fitting
 from edgeline.components.train.optimising import Optimisation
 from edgeline.errors import EdgelineError
@@ -68,6 +69,7 @@ class SharedTraining:
         given = json.loads(text)
         how = given.pop("how")
         how["optimisation"] = Optimisation(**how["optimisation"])
+        how["fairness"] = fairness.parse(how["fairness"])
         weights = given.pop("class_weights")
         return cls(
             **given, how=Fitting(**how), class_weights=None if weights is None else tuple(weights)

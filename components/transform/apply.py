@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgeline.artifacts import batches, example_weights
+from edgeline.artifacts import batches, example_weights, fairness
 from edgeline.artifacts import features as raw
 from edgeline.artifacts.ahead import ahead
 from edgeline.artifacts.features import Feature
@@ -32,6 +32,7 @@ def apply(
     transformed: Sequence[Feature],
     weight_column: str = "",
     loaded: SavedGraph | None = None,
+    group_column: str = "",
 ) -> int:
     """Write each source part's transformed rows, in their order, to its target part.
 
@@ -42,6 +43,7 @@ def apply(
         transformed: what to write, one column each ([batch, 1] plain, else fixed-size lists).
         weight_column: of the source, written beside the transformed columns as float64; "": none.
         loaded: the graph, where it is loaded: of thousands of features that takes seconds.
+        group_column: of the source, written as it is under the name `fairness.GROUP`; "": none.
 
     Returns:
         The number of rows written.
@@ -49,7 +51,7 @@ def apply(
     Raises:
         EdgelineError: the graph fails on some rows, or rows were lost.
     """
-    work = Transforming(tuple(raw_features), tuple(transformed), weight_column)
+    work = _work(parts, raw_features, transformed, weight_column, group_column)
     call = work.called(loaded or SavedGraph(graph))
     rows = 0
     for source, target in parts.items():
@@ -70,9 +72,10 @@ def spread(
     transformed: Sequence[Feature],
     weight_column: str,
     workers: Workers,
+    group_column: str = "",
 ) -> int:
     """As `apply`, by Beam's workers: the same files, byte for byte."""
-    work = Transforming(tuple(raw_features), tuple(transformed), weight_column)
+    work = _work(parts, raw_features, transformed, weight_column, group_column)
     sent = [each for each in workers.slices if each.part in parts]
     spreading.give(workers.exchange, STAGE, graph)
     made = spreading.spread(work, sent, workers.exchange, workers.runner, STAGE)
@@ -92,6 +95,19 @@ def spread(
     return rows
 
 
+def _work(
+    parts: Mapping[Path, Path],
+    raw_features: Sequence[Feature],
+    transformed: Sequence[Feature],
+    weight_column: str,
+    group_column: str,
+) -> Transforming:
+    kind = None
+    if group_column:
+        kind = pq.read_schema(next(iter(parts))).field(group_column).type
+    return Transforming(tuple(raw_features), tuple(transformed), weight_column, group_column, kind)
+
+
 def _check_count(rows: int, parts: Mapping[Path, Path]) -> None:
     expected = sum(pq.read_metadata(source).num_rows for source in parts)
     written = sum(pq.read_metadata(target).num_rows for target in parts.values())
@@ -109,12 +125,14 @@ class Transforming:
     raw_features: tuple[Feature, ...]
     transformed: tuple[Feature, ...]
     weight_column: str
+    group_column: str = ""
+    group_type: pa.DataType | None = None
 
     @property
     def columns(self) -> list[str]:
         """The raw columns that are read."""
-        weights = [self.weight_column] if self.weight_column else []
-        return [feature.name for feature in self.raw_features] + weights
+        beside = [each for each in (self.weight_column, self.group_column) if each]
+        return list(dict.fromkeys([*(feature.name for feature in self.raw_features), *beside]))
 
     @property
     def schema(self) -> pa.Schema:
@@ -122,6 +140,8 @@ class Transforming:
         fields = [(f.name, _arrow_type(f)) for f in self.transformed]
         if self.weight_column:
             fields.append((self.weight_column, pa.float64()))
+        if self.group_column:
+            fields.append((fairness.GROUP, self.group_type))
         return pa.schema(fields)
 
     def load(self, files: Path) -> Callable[[spreading.Rows, str], bytes]:
@@ -152,6 +172,8 @@ class Transforming:
                 columns.append(_to_arrow(values, feature))
             if self.weight_column:
                 columns.append(pa.array(example_weights.of(batch, self.weight_column)))
+            if self.group_column:
+                columns.append(batch.column(self.group_column))
             return pa.RecordBatch.from_arrays(columns, schema=schema)
 
         return call

@@ -19,6 +19,7 @@ def transform(
     analyzer_cache: str = "",
     label: str = "",
     weight_column: str = "",
+    fairness: dict = {},  # noqa: B006
 ):
     """Turn raw examples into model features with the user's preprocessing_fn (tf.Transform).
 
@@ -38,6 +39,8 @@ def transform(
             row is read; empty: not looked at.
         weight_column: The raw column that says how much a row counts, for train and analyze:
             numbers of at least 0. preprocessing_fn does not get it; empty: each row counts once.
+        fairness: As of analyze. Where its mitigation changes the training, the groups go beside the
+            model features.
     """
     from edgeline.artifacts.metadata import record
     from edgeline.components.transform.transform import transform as work
@@ -55,6 +58,7 @@ def transform(
         label=label,
         weight_column=weight_column,
         transformed_examples_uri=transformed_examples.uri,
+        fairness=fairness,
     )
     record(transform_graph, graph_metadata, "rows_analyzed")
     record(transformed_examples, examples_metadata)

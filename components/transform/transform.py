@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from edgeline import artifacts, user_code
 from edgeline.artifacts import Artifact, example_weights, examples, features
+from edgeline.artifacts import fairness as asked_fairness
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import KEY as RANGES
 from edgeline.beam import workers
@@ -36,6 +37,7 @@ def transform(
     label: str = "",
     weight_column: str = "",
     transformed_examples_uri: str = "",
+    fairness: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, object], dict[str, object]]:
     """Analyse one split, then transform all of them.
 
@@ -54,6 +56,8 @@ def transform(
             as they are; "": each row counts once.
         transformed_examples_uri: that of the transformed examples in a store, beside which Beam's
             workers share what they need unless `beam_options` has a `--temp_location`.
+        fairness: see `edgeline.artifacts.fairness`; where it changes the training, its
+            group goes beside the transformed features.
 
     Returns:
         The metadata of the transform graph and of the transformed examples.
@@ -62,6 +66,7 @@ def transform(
         EdgelineError: the inputs are damaged, `weight_column` holds no weights, `preprocessing_fn`
             fails or does not give the label, or rows were lost.
     """
+    between = asked_fairness.parse(fairness)
     with workers.hired(beam_options, transformed_examples_uri, "transform") as hired:
         return _transform(
             examples_path,
@@ -75,6 +80,7 @@ def transform(
             analyzer_cache,
             label,
             weight_column,
+            between.group if between and between.trains else "",
         )
 
 
@@ -90,6 +96,7 @@ def _transform(
     analyzer_cache: str,
     label: str,
     weight_column: str,
+    group_column: str,
 ) -> tuple[dict[str, object], dict[str, object]]:
     """As `transform`, with the workers at hand."""
     from edgeline.components.transform.report import write_report
@@ -100,6 +107,8 @@ def _transform(
     if weight_column:
         example_weights.check(source, weight_column, examples.splits(source))
         raw_features = [feature for feature in raw_features if feature.name != weight_column]
+    if group_column:
+        _check_group(source, group_column)
     _check_shapes(raw_features)
     preprocessing_fn = user_code.function(user_code.load(module), "preprocessing_fn")
     parts = _parts_by_digest(source, analyze_split)
@@ -108,7 +117,8 @@ def _transform(
         all_parts = [
             part for split in examples.splits(source) for part in examples.parts(source, split)
         ]
-        hired = hired.on(all_parts, [*columns, *([weight_column] if weight_column else [])])
+        beside = [each for each in (weight_column, group_column) if each]
+        hired = hired.on(all_parts, list(dict.fromkeys([*columns, *beside])))
 
     with artifacts.writing(transform_graph_path, GRAPH_SCHEMA) as draft:
         rows = analyze(
@@ -143,6 +153,7 @@ def _transform(
             weight_column,
             graph,
             hired,
+            group_column,
         )
         made.metadata |= {
             "splits": source.metadata["splits"],
@@ -150,6 +161,8 @@ def _transform(
         }
         if weight_column:
             made.metadata[example_weights.KEY] = weight_column
+        if group_column:
+            made.metadata[asked_fairness.GROUP] = group_column
     write_report(
         features_report_path,
         Path(transform_graph_path),
@@ -162,6 +175,16 @@ def _transform(
         {"edgeline_schema": GRAPH_SCHEMA, **draft.metadata},
         {"edgeline_schema": examples.TRANSFORMED_SCHEMA, **made.metadata},
     )
+
+
+def _check_group(source: Artifact, column: str) -> None:
+    for split, rows in examples.splits(source).items():
+        names = examples.arrow_schema(source, split).names if rows else [column]
+        if column not in names:
+            raise EdgelineError(
+                f"fairness.group is {column!r}, but the examples have no such column: they have "
+                f"{', '.join(names)}."
+            )
 
 
 def _check_shapes(raw_features: Sequence[Feature]) -> None:
@@ -204,12 +227,13 @@ def _apply_to_all(
     weight_column: str,
     loaded: SavedGraph,
     hired: Workers | None,
+    group_column: str,
 ) -> None:
     targets: dict[Path, Path] = {}
     for split in examples.splits(source):
         (output / split).mkdir()
         targets |= {part: output / split / part.name for part in examples.parts(source, split)}
     if hired:
-        spread(graph, targets, raw_features, transformed, weight_column, hired)
+        spread(graph, targets, raw_features, transformed, weight_column, hired, group_column)
     else:
-        apply(graph, targets, raw_features, transformed, weight_column, loaded)
+        apply(graph, targets, raw_features, transformed, weight_column, loaded, group_column)

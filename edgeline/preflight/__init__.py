@@ -49,6 +49,7 @@ QUESTIONS: tuple[Callable[[GivenRun], Iterator[str]], ...] = (
     sharing.workers,
     evaluation.metrics,
     evaluation.decision_goal,
+    evaluation.fairly,
     requirements.asked,
     card.declared,
     targets.known,

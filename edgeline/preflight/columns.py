@@ -46,6 +46,8 @@ def names(run: GivenRun) -> Iterator[str]:
     yield from _absent(header, run.values.get("never_missing") or (), "never_missing lists")
     slices = run.values.get("explained_slices") or ()
     yield from _absent(header, slices, "explained_slices names a column")
+    groups = [(run.values.get("fairness") or {}).get("group")]
+    yield from _absent(header, groups, "fairness.group names a column")
     if weights := run.text("weight_column"):
         yield from _absent(header, [weights], "weight_column names a column")
     for where, column in _weighed(run.values.get("eval_config")):

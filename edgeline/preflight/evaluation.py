@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edgeline.artifacts import fairness, requirements
 from edgeline.components.analyze.decision_goal import PARAMETER, check_task, parse
 from edgeline.components.analyze.supported import (
     FIELDS,
@@ -93,6 +94,27 @@ def decision_goal(run: GivenRun) -> Iterator[str]:
         parse(given)
         if isinstance(task, str):
             check_task(given, task)
+    except EdgelineError as error:
+        yield str(error)
+
+
+def fairly(run: GivenRun) -> Iterator[str]:
+    """Fairness that a step refuses, and requirements on it without groups."""
+    given, task = run.values.get(fairness.NAME), run.values.get("task")
+    asked = None
+    try:
+        if isinstance(given, Mapping):
+            asked = fairness.parse(given)
+            workers = run.values.get("workers")
+            fairness.check(
+                asked,
+                str(task),
+                workers=workers if isinstance(workers, int) else 1,
+                beam=bool(run.values.get("beam_options")),
+            )
+        wanted = run.values.get(requirements.NAME)
+        if isinstance(wanted, Mapping) and "source" not in run.values:
+            fairness.check_required(asked, requirements.parse(wanted).metrics)
     except EdgelineError as error:
         yield str(error)
 
