@@ -47,7 +47,7 @@ def test_a_search_in_a_database_is_that_in_a_folder(kept: DatabaseJournal, tmp_p
     assert [each.values for each in copied] == [each.values for each in found]
     assert studied.importances(kept, (AUC,), found)
     with pytest.raises(EdgelineError, match="holds another search, whose rows is not the same"):
-        run(plan, kept, identity={"rows": "others"})
+        run(plan, kept, identity={**IDENTITY, "rows": "others"})
 
 
 def test_tasks_and_workers_share_it_and_a_killed_one_leaves_its_trial(
