@@ -442,7 +442,11 @@ def test_the_parameters_of_ones_own_file_are_listed(edgeline: Edgeline, tmp_path
     assert "steps integer, default 7." in edgeline("submit", "--help", "mine.py")[1]
 
 
-SPEAKS = {("serve",): "it answers until it is ended", ("images", "build"): "Docker speaks"}
+SPEAKS = {
+    ("serve",): "it answers until it is ended",
+    ("images", "build"): "Docker speaks",
+    ("tune-trial",): "its lines are for Katib",
+}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
