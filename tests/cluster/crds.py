@@ -10,8 +10,10 @@ SCHEMAS = sorted((Path(__file__).parents[1] / "data" / "crds").glob("*.json"))
 
 
 def definitions() -> list[dict[str, Any]]:
-    """One for each schema."""
-    return [_definition(json.loads(path.read_text())) for path in SCHEMAS]
+    """One for each schema but those of Argo Events, which are parts of a JSON schema and not of a
+    definition."""
+    schemas = [json.loads(path.read_text()) for path in SCHEMAS]
+    return [_definition(schema) for schema in schemas if "version" in schema]
 
 
 def _definition(schema: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_other_names_and_kinds_stay() -> None:
     assert redacted(given) == given
 
 
-@pytest.mark.timeout(20)  # minutes, were it quadratic
+@pytest.mark.timeout(60)  # minutes, were it quadratic
 @pytest.mark.parametrize("part", ["a", "a1", "a=", "a: ", "password=", "http://", ",a", "{'a': "])
 def test_a_text_may_be_a_file(part: str) -> None:
     assert len(redacted(part * (200_000 // len(part)))) > 0
