@@ -63,10 +63,11 @@ def parameters() -> Json:
     return parameters_of(catalogue.load("tuned"))
 
 
-def search(*settings: str, space: Json = SPACE) -> DeclaredSearch:
+def search(*settings: str, space: Json = SPACE, place: Environment | None = None) -> DeclaredSearch:
+    place = place or load("onprem")
     usual = (*GIVEN, f"search_space={json.dumps(space)}")
     whole = {each.partition("=")[0]: each for each in (*usual, *settings)}
-    return declared(parse(whole.values(), parameters()), parameters(), "Katib")
+    return declared(parse(whole.values(), parameters()), parameters(), "Katib", place)
 
 
 def experiment(*settings: str, place: Environment | None = None) -> Json:
@@ -245,9 +246,14 @@ def test_an_optimization_job_is_what_trainer_takes() -> None:
         (["choose_by=accuracy"], "Katib knows nothing like choose_by"),
         (
             ["data=rows.csv"],
-            "data is rows.csv, which is on this machine alone: put it into a store",
+            "data is rows.csv, which a trial's pod does not have: put it into a store",
         ),
-        (["module=taxi/module.py"], "module is taxi/module.py, which is on this machine alone"),
+        (["module=taxi/module.py"], "module is taxi/module.py, which a trial's pod does not"),
+        (["data=s3://bucket/a.csv,rows-*.csv"], "data is rows-*.csv, which a trial's pod"),
+        (["data=/home/me/rows.csv"], "data is /home/me/rows.csv, which a trial's pod"),
+        (["data=file:///home/me/a%20b.csv"], "data is /home/me/a b.csv, which a trial's pod"),
+        (["baseline_uri=./loc"], "baseline_uri is loc, which a trial's pod"),
+        (["schema_uri=schemas/one"], "schema_uri is schemas/one, which a trial's pod"),
         (['search_space={"a b": {"choices": [1, 2]}}'], "search_space.a b cannot be a variable"),
         (
             ['search_space={"Rate": {"choices": [1, 2]}, "rate": {"choices": [1, 2]}}'],
@@ -257,7 +263,10 @@ def test_an_optimization_job_is_what_trainer_takes() -> None:
             ['search_space={"units": {"low": 1, "high": 500, "step": 1}}'],
             "search_space.units has 500 values, more than 100",
         ),
-        (['hyperparameters={"api_token": "hunter2hunter2"}'], "A parameter holds a secret"),
+        (['hyperparameters={"api_token": "hunter2hunter2"}'], "hyperparameters holds what may be"),
+        (['hyperparameters={"a": "postgresql://u:pw@db/x"}'], "hyperparameters holds what may be"),
+        (["data=https://me:pw@host/x.csv"], "data holds what may be a secret"),
+        (["data=https://host/x.csv?X-Amz-Signature=ab"], "data holds what may be a secret"),
     ],
 )
 def test_what_nobody_else_can_carry_out_is_refused(
@@ -269,6 +278,31 @@ def test_what_nobody_else_can_carry_out_is_refused(
     (tmp_path / "taxi" / "module.py").touch()
     with pytest.raises(EdgelineError, match=re.escape(said)):
         search(*settings)
+
+
+def test_what_a_trial_can_reach_is_told_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        """
+name: site
+tasks:
+  tune:
+    volumes: [{path: /rows, claim: rows}, {path: /scratch, size: 9Gi}]
+    secret_files: [{name: schema, path: /etc/schema}]
+"""
+    )
+    place = load(str(file))
+    for settings in (
+        ["data=/rows/2026/*.csv,s3://lake/trips#version=3"],
+        [f"data=file:///rows/a.csv#sha256={'ab' * 32}", "schema_uri=/etc/schema/one"],
+        ["data=postgresql://me@one,two/db", "query=SELECT 1"],
+        ["module=/rows/taxi.py", 'column_types={"token": "string"}', 'rename={"api_key": "kind"}'],
+    ):
+        told = json.dumps(search(*settings, place=place).trial)
+        assert all(each.partition("=")[2].strip('"') in told for each in settings[:1])
+    for elsewhere in ("/rowsets/a.csv", "/rows/../home/a.csv", "/scratch/a.csv"):
+        with pytest.raises(EdgelineError, match=r"which a trial's pod does not have.*/rows\)"):
+            search(f"data={elsewhere}", place=place)
 
 
 def test_a_sampler_that_the_other_lacks_is_refused() -> None:

@@ -144,7 +144,7 @@ def _write(
     if absent := missing(parameters, arguments):
         raise UsageError(f"Set {', '.join(absent)} with --set NAME=VALUE.")
     called = katib.NAME if system == KATIB else optimization_job.NAME
-    search = declared(arguments, parameters, called)
+    search = declared(arguments, parameters, called, place)
     preflight.before_a_run_there(parameters, arguments)
     if system == KATIB:
         documents = [katib.experiment(search, place, within)]
