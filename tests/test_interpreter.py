@@ -160,3 +160,29 @@ def test_quantised_values_go_there_and_back_within_half_a_step():
     np.testing.assert_allclose(dequantise(stored, tensors)["x"], [[0.0, 1.5, 65.0]])
     with pytest.raises(EdgelineError, match="'x' has a NaN, which int8 cannot hold"):
         quantise({"x": np.float32([[np.nan, 0, 0]])}, tensors)
+
+
+def test_a_dead_layer_is_named_where_xnnpack_refuses_it(tmp_path):
+    import tensorflow as tf
+
+    numbers = np.random.default_rng(0)
+    rows = numbers.random((50, 16), np.float32)
+    first, second = (numbers.normal(size=size).astype(np.float32) for size in ((16, 8), (8, 2)))
+
+    class Diverged(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 16], tf.float32, name="x")])
+        def serve(self, x):
+            hidden = tf.nn.relu(tf.matmul(x, first) + np.full(8, -1e3, np.float32))
+            return {"y": tf.matmul(hidden, second)}
+
+    module = Diverged()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.serve})
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(tmp_path), signature_keys=["serving_default"]
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"x": row[None]} for row in rows)
+    file = tmp_path / "model.tflite"
+    file.write_bytes(converter.convert())
+    with pytest.raises(EdgelineError, match=r"int8 layer '.+' was 0 for all rows.*learning rate"):
+        load(file)({"x": rows[:7]})

@@ -63,10 +63,11 @@ def parameters() -> Json:
     return parameters_of(catalogue.load("tuned"))
 
 
-def search(*settings: str, space: Json = SPACE) -> DeclaredSearch:
+def search(*settings: str, space: Json = SPACE, place: Environment | None = None) -> DeclaredSearch:
+    place = place or load("onprem")
     usual = (*GIVEN, f"search_space={json.dumps(space)}")
     whole = {each.partition("=")[0]: each for each in (*usual, *settings)}
-    return declared(parse(whole.values(), parameters()), parameters(), "Katib")
+    return declared(parse(whole.values(), parameters()), parameters(), "Katib", place)
 
 
 def experiment(*settings: str, place: Environment | None = None) -> Json:
@@ -144,8 +145,9 @@ def test_a_trials_job_is_complete_and_as_restricted_as_a_namespace_may_ask() -> 
     assert container["image"].startswith("ghcr.io/edgeline/compile-python")
     assert container["resources"]["limits"] == {"cpu": "8", "memory": "16Gi"}  # of train
     assert container["securityContext"]["readOnlyRootFilesystem"]
-    assert pod["spec"]["securityContext"]["runAsNonRoot"]
-    assert pod["spec"]["securityContext"]["runAsUser"] == 1000
+    assert container["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["runAsUser"] == 1000
+    assert pod["spec"]["securityContext"]["fsGroup"] == 1000
     assert not pod["spec"]["automountServiceAccountToken"]
     keys = [each for each in container["env"] if "valueFrom" in each]
     assert {each["name"] for each in keys} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
@@ -199,7 +201,7 @@ tasks:
     assert container["resources"]["limits"] == {"cpu": "3", "tpu.example/v5": "2"}
     [proxy] = [each for each in container["env"] if each["name"] == "HTTPS_PROXY"]
     assert proxy["value"] == "http://$$(PROXY):80"  # Kubernetes makes one $ of them, and no more
-    assert spec["securityContext"]["runAsUser"] == 2000
+    assert container["securityContext"]["runAsUser"] == 2000
     assert (spec["serviceAccountName"], spec["activeDeadlineSeconds"]) == ("trainer", 600)
     assert spec["tolerations"][0]["tolerationSeconds"] == 60
     mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
@@ -207,6 +209,51 @@ tasks:
     named = {each["name"]: each for each in spec["volumes"]}
     assert "ephemeral" in named[mounted["/tmp"]] and len(named) == 4
     assert {*spec["affinity"]} == {"nodeAffinity", "podAffinity", "podAntiAffinity"}
+
+
+def test_without_a_user_the_cluster_chooses_user_and_group(tmp_path: Path) -> None:
+    file = tmp_path / "openshift.yaml"
+    file.write_text("name: openshift\nrun_as_user: null\n")
+    pod = trial_of(experiment(place=load(str(file))), CHOSEN)["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    context = pod["containers"][0]["securityContext"]
+    assert context["runAsNonRoot"] and "runAsUser" not in context
+
+
+def test_kueue_admits_a_trainjob_by_its_own_label(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    labels = "{kueue.x-k8s.io/queue-name: team, kueue.x-k8s.io/priority-class: low, team: a}"
+    file.write_text(f"name: site\ntasks:\n  tune:\n    labels: {labels}\n")
+    place = load(str(file))
+    runtime, job = optimization_job.documents(search("sampler=random", place=place), place, "team")
+    validate(runtime)
+    validate(job)
+    given = job["spec"]["trainJobTemplate"]["metadata"]["labels"]
+    assert given["kueue.x-k8s.io/queue-name"] == "team"
+    assert given["kueue.x-k8s.io/priority-class"] == "low"
+    [node] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    metadata = node["template"]["spec"]["template"]["metadata"]
+    assert metadata["labels"]["team"] == "a" and "kueue" not in json.dumps(runtime)
+    # another queue is another search, which can be applied beside it
+    file.write_text(file.read_text().replace("queue-name: team", "queue-name: night"))
+    other = optimization_job.documents(search("sampler=random"), load(str(file)), "team")
+    assert other[1]["metadata"]["name"] != job["metadata"]["name"]
+
+
+def test_what_katib_would_replace_in_a_parameter_is_refused(tmp_path: Path) -> None:
+    note = 'hyperparameters={"note": "${trialParameters.units}"}'
+    with pytest.raises(UsageError, match=r"hyperparameters holds \$\{trialParameters\.…\}, which"):
+        experiment(note)
+    found = search(note, "sampler=random")  # Trainer replaces nothing
+    runtime, _ = optimization_job.documents(found, load("onprem"), "team")
+    [node] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    told = json.loads(variables(node["template"]["spec"]["template"])[TRIAL])
+    hyperparameters = told[f"{PREFIX}training"]["hyperparameters"]
+    assert hyperparameters == {"note": "${trialParameters.units}"}
+    file = tmp_path / "site.yaml"
+    file.write_text("name: site\nvariables: {NOTE: '${trialParameters.units}'}\n")
+    with pytest.raises(UsageError, match="Environment site holds"):
+        experiment(place=load(str(file)))
 
 
 def test_an_optimization_job_is_what_trainer_takes() -> None:
@@ -245,9 +292,14 @@ def test_an_optimization_job_is_what_trainer_takes() -> None:
         (["choose_by=accuracy"], "Katib knows nothing like choose_by"),
         (
             ["data=rows.csv"],
-            "data is rows.csv, which is on this machine alone: put it into a store",
+            "data is rows.csv, which a trial's pod does not have: put it into a store",
         ),
-        (["module=taxi/module.py"], "module is taxi/module.py, which is on this machine alone"),
+        (["module=taxi/module.py"], "module is taxi/module.py, which a trial's pod does not"),
+        (["data=s3://bucket/a.csv,rows-*.csv"], "data is rows-*.csv, which a trial's pod"),
+        (["data=/home/me/rows.csv"], "data is /home/me/rows.csv, which a trial's pod"),
+        (["data=file:///home/me/a%20b.csv"], "data is /home/me/a b.csv, which a trial's pod"),
+        (["baseline_uri=./loc"], "baseline_uri is loc, which a trial's pod"),
+        (["schema_uri=schemas/one"], "schema_uri is schemas/one, which a trial's pod"),
         (['search_space={"a b": {"choices": [1, 2]}}'], "search_space.a b cannot be a variable"),
         (
             ['search_space={"Rate": {"choices": [1, 2]}, "rate": {"choices": [1, 2]}}'],
@@ -257,7 +309,10 @@ def test_an_optimization_job_is_what_trainer_takes() -> None:
             ['search_space={"units": {"low": 1, "high": 500, "step": 1}}'],
             "search_space.units has 500 values, more than 100",
         ),
-        (['hyperparameters={"api_token": "hunter2hunter2"}'], "A parameter holds a secret"),
+        (['hyperparameters={"api_token": "hunter2hunter2"}'], "hyperparameters holds what may be"),
+        (['hyperparameters={"a": "postgresql://u:pw@db/x"}'], "hyperparameters holds what may be"),
+        (["data=https://me:pw@host/x.csv"], "data holds what may be a secret"),
+        (["data=https://host/x.csv?X-Amz-Signature=ab"], "data holds what may be a secret"),
     ],
 )
 def test_what_nobody_else_can_carry_out_is_refused(
@@ -269,6 +324,31 @@ def test_what_nobody_else_can_carry_out_is_refused(
     (tmp_path / "taxi" / "module.py").touch()
     with pytest.raises(EdgelineError, match=re.escape(said)):
         search(*settings)
+
+
+def test_what_a_trial_can_reach_is_told_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(
+        """
+name: site
+tasks:
+  tune:
+    volumes: [{path: /rows, claim: rows}, {path: /scratch, size: 9Gi}]
+    secret_files: [{name: schema, path: /etc/schema}]
+"""
+    )
+    place = load(str(file))
+    for settings in (
+        ["data=/rows/2026/*.csv,s3://lake/trips#version=3"],
+        [f"data=file:///rows/a.csv#sha256={'ab' * 32}", "schema_uri=/etc/schema/one"],
+        ["data=postgresql://me@one,two/db", "query=SELECT 1"],
+        ["module=/rows/taxi.py", 'column_types={"token": "string"}', 'rename={"api_key": "kind"}'],
+    ):
+        told = json.dumps(search(*settings, place=place).trial)
+        assert all(each.partition("=")[2].strip('"') in told for each in settings[:1])
+    for elsewhere in ("/rowsets/a.csv", "/rows/../home/a.csv", "/scratch/a.csv"):
+        with pytest.raises(EdgelineError, match=r"which a trial's pod does not have.*/rows\)"):
+            search(f"data={elsewhere}", place=place)
 
 
 def test_a_sampler_that_the_other_lacks_is_refused() -> None:
@@ -411,7 +491,8 @@ def test_the_command_writes_what_lint_has_nothing_against(
     [
         (["--as", "katib"], "--as katib needs the environment of the trials: give --env"),
         (["--as", "katib", "--env", "laptop"], "Environment laptop is not a cluster"),
-        (["--as", "katib", "--env", "onprem", "--cache"], "--cache and --json are for a search"),
+        (["--as", "katib", "--env", "onprem", "--cache"], "--json and --root are for a search"),
+        (["--as", "katib", "--env", "onprem", "--root", "x"], "--json and --root are for a search"),
         (["--env", "onprem"], "--env is for a manifest: give --as, too, or leave it out"),
         (
             [

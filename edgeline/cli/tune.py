@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgeline.cli.arguments import as_json, new_path, setting
 from edgeline.cli.pipelines import PipelineCommand
@@ -104,8 +105,11 @@ def tune(
             err=True,
         )
     if system:
-        if cache or as_json:
-            raise UsageError("--cache and --json are for a search here: leave them out with --as.")
+        source = click.get_current_context().get_parameter_source("root")
+        if cache or as_json or source is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                "--cache, --json and --root are for a search here: leave them out with --as."
+            )
         _write(system, asked, output, environment, namespace)
         return
     given_for = {"-o": output, "--env": environment, "--namespace": namespace}
@@ -144,7 +148,7 @@ def _write(
     if absent := missing(parameters, arguments):
         raise UsageError(f"Set {', '.join(absent)} with --set NAME=VALUE.")
     called = katib.NAME if system == KATIB else optimization_job.NAME
-    search = declared(arguments, parameters, called)
+    search = declared(arguments, parameters, called, place)
     preflight.before_a_run_there(parameters, arguments)
     if system == KATIB:
         documents = [katib.experiment(search, place, within)]

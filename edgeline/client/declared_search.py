@@ -12,15 +12,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from edgeline.client import trial_inputs
 from edgeline.components.settings.objects import FORMS, PREFIX, TUNED
 from edgeline.components.tune import objectives, space, texts
 from edgeline.components.tune.objectives import Objective
 from edgeline.components.tune.space import Dimension
+from edgeline.environments.apply import resources_of
+from edgeline.environments.environment import Environment
 from edgeline.errors import refuse_all
-from edgeline.local.redaction import secrets_in
 from edgeline.pipelines.parameter import Parameter
 from edgeline.preflight import of_parameters
 
@@ -44,7 +45,6 @@ _OWN: Mapping[str, Any] = {
     "tie": "first",
     "tie_within": 0.0,
 }
-_FILES = ("data", "module", "schema_uri")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,10 @@ class DeclaredSearch:
 
 
 def declared(
-    arguments: Mapping[str, Any], parameters: Mapping[str, Parameter], system: str
+    arguments: Mapping[str, Any],
+    parameters: Mapping[str, Parameter],
+    system: str,
+    environment: Environment,
 ) -> DeclaredSearch:
     """The search that the parameters of `tuned` declare.
 
@@ -90,13 +93,16 @@ def declared(
         arguments: as `edgeline.pipelines.parameters.parse` gives them.
         parameters: of `tuned`.
         system: who is to search, for people.
+        environment: of the trials.
 
     Raises:
         UsageError: no other system can carry it out; a line for each reason.
     """
     given = of_parameters(parameters, arguments)
     values = given.values if given else {}
-    refuse_all(list(_faults(values, arguments, system)))
+    trial = _trial(arguments)
+    resources = resources_of(environment, COMPONENT)
+    refuse_all([*_faults(values, system), *trial_inputs.faults(trial, resources)])
     wanted = values["objectives"] or objectives.usual(values["task"])
     dimensions = space.parse(values["search_space"], "search_space")
     refuse_all(list(_unfit(dimensions)))
@@ -108,7 +114,7 @@ def declared(
         jobs=min(int(values["jobs"]), int(values["trials"])),
         sampler=values["sampler"],
         seed=int(values["sampler_seed"]),
-        trial=_trial(arguments),
+        trial=trial,
     )
 
 
@@ -117,7 +123,7 @@ def variable(name: str) -> str:
     return CHOSEN + name.upper().replace("-", "_")
 
 
-def _faults(values: Mapping[str, Any], arguments: Mapping[str, Any], system: str) -> Iterator[str]:
+def _faults(values: Mapping[str, Any], system: str) -> Iterator[str]:
     if not values["search_space"]:
         yield (
             f"{system} cannot call search_space(trial) of the module: give the space as an object, "
@@ -128,19 +134,6 @@ def _faults(values: Mapping[str, Any], arguments: Mapping[str, Any], system: str
         yield (
             f"{system} knows nothing like {', '.join(own)}, which are of the search by "
             "`edgeline tune` itself: leave them out."
-        )
-    for name in _FILES:
-        place = str(values.get(name) or "")
-        is_local = "://" not in place and not Path(place).is_absolute()
-        if is_local and (Path(place).suffix or "/" in place) and Path(place).exists():
-            yield (
-                f"{name} is {place}, which is on this machine alone: put it into a store or on a "
-                "volume of the environment, and give its address or whole path."
-            )
-    if secrets_in(_trial(arguments)):
-        yield (
-            "A parameter holds a secret, which everybody could read in the manifest: give it to "
-            "tasks by a Secret that the environment names."
         )
 
 

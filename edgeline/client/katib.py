@@ -7,6 +7,7 @@ quoting, so a trial is told everything by variables.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from edgeline.client.declared_search import (
@@ -19,11 +20,12 @@ from edgeline.client.declared_search import (
     DeclaredSearch,
     variable,
 )
+from edgeline.client.trial_inputs import fields
 from edgeline.components.tune import texts
 from edgeline.components.tune.search import RANDOM, TPE
 from edgeline.components.tune.space import Dimension
 from edgeline.environments.environment import Environment
-from edgeline.environments.workload_pod import pod_template
+from edgeline.environments.workload_pod import pod_template, take_queue
 from edgeline.errors import UsageError
 
 Json = dict[str, Any]
@@ -33,7 +35,7 @@ SAMPLERS = {TPE: "tpe", RANDOM: "random"}  # Katib's names of them
 # may have a dot in it, which Katib's own filter would cut at.
 PRINTED = "edgeline-trial {name}={value}"
 FILTER = r"^edgeline-trial ([\w.-]+)=([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)$"
-QUEUE = "kueue.x-k8s.io/"  # labels by which Kueue admits; of a Job instead of its pods
+MARK = "${trialParameters."
 
 
 def experiment(search: DeclaredSearch, environment: Environment, namespace: str) -> Json:
@@ -44,7 +46,7 @@ def experiment(search: DeclaredSearch, environment: Environment, namespace: str)
     does the Experiment.
 
     Raises:
-        UsageError: Katib has no such sampler.
+        UsageError: Katib has no such sampler, or would replace a part of what a trial is told.
         EdgelineError: as `edgeline.environments.workload_pod.pod_template`.
     """
     if search.sampler not in SAMPLERS:
@@ -101,12 +103,18 @@ def _template(search: DeclaredSearch, environment: Environment) -> Json:
         {TRIAL: search.told},
         POD_LABELS,
     )
+    if MARK in json.dumps(pod):
+        told = fields(search.trial).items()
+        holders = [name for name, value in told if MARK in json.dumps({name: value})]
+        holder = ", ".join(holders) or f"Environment {environment.name}"
+        raise UsageError(
+            f"{holder} holds {MARK}…}}, which "
+            "Katib replaces wherever it stands: write it another way."
+        )
     [container] = pod["spec"]["containers"]
     container["env"] += [
         {"name": variable(name), "value": f"${{trialParameters.{name}}}"} for name in names
     ]
-    labels = pod["metadata"]["labels"]
-    queue = {name: labels.pop(name) for name in list(labels) if name.startswith(QUEUE)}
     return {
         "primaryContainerName": CONTAINER,
         "successCondition": 'status.conditions.#(type=="Complete")#|#(status=="True")#',
@@ -115,7 +123,7 @@ def _template(search: DeclaredSearch, environment: Environment) -> Json:
         "trialSpec": {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": {"labels": {**LABELS, **queue}},
+            "metadata": {"labels": {**LABELS, **take_queue(pod)}},
             "spec": {"backoffLimit": 0, "template": pod},
         },
     }

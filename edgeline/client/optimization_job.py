@@ -22,7 +22,7 @@ from edgeline.components.tune import texts
 from edgeline.components.tune.search import RANDOM
 from edgeline.components.tune.space import Dimension
 from edgeline.environments.environment import Environment
-from edgeline.environments.workload_pod import pod_template
+from edgeline.environments.workload_pod import pod_template, take_queue
 from edgeline.errors import UsageError
 
 Json = dict[str, Any]
@@ -50,7 +50,13 @@ def documents(
         )
     if search.trials > MOST:
         raise UsageError(f"An OptimizationJob has at most {MOST} trials: set fewer trials.")
-    runtime_spec = _runtime(search, environment)
+    pod = pod_template(
+        *(environment, COMPONENT, IMAGE, NODE, COMMAND),
+        {TRIAL: search.told},
+        POD_LABELS,
+    )
+    queue = take_queue(pod)
+    runtime_spec = _runtime(pod)
     first = search.objectives[0]
     spec: Json = {
         "objectives": [{"metric": first.name, "direction": first.direction.title()}],
@@ -61,9 +67,9 @@ def documents(
         "numTrials": search.trials,
         "parallelTrials": search.jobs,
     }
-    name = search.named({"runtime": runtime_spec, "search": spec})
+    name = search.named({"runtime": runtime_spec, "search": spec, "queue": queue})
     spec["trainJobTemplate"] = {
-        "metadata": {"labels": LABELS},
+        "metadata": {"labels": {**LABELS, **queue}},
         "spec": {
             "runtimeRef": {
                 "apiGroup": "trainer.kubeflow.org",
@@ -84,12 +90,7 @@ def documents(
     )
 
 
-def _runtime(search: DeclaredSearch, environment: Environment) -> Json:
-    pod = pod_template(
-        *(environment, COMPONENT, IMAGE, NODE, COMMAND),
-        {TRIAL: search.told},
-        POD_LABELS,
-    )
+def _runtime(pod: Json) -> Json:
     labels = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
     job = {"backoffLimit": 0, "template": pod}
     return {

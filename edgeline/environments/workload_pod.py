@@ -33,6 +33,7 @@ from edgeline.environments.environment import (
 
 Json = dict[str, Any]
 SCRATCH = "/tmp"  # a volume of the pod's own
+QUEUE = "kueue.x-k8s.io/"  # labels by which Kueue admits
 
 
 def pod_template(
@@ -69,14 +70,13 @@ def pod_template(
         {"name": name, "value": value.replace("$", "$$")}
         for name, value in all_variables.items()
     ]
+    user = environment.run_as_user
+    # whose id is given by the cluster where the environment says none: so is the group of volumes
+    group, own_user = ({}, {}) if user is None else ({"fsGroup": user}, {"runAsUser": user})
     spec: Json = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "fsGroup": environment.run_as_user or 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {**group, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [
             {
                 "name": container,
@@ -84,7 +84,10 @@ def pod_template(
                 "command": list(command),
                 "env": [*env, *_secrets(environment, resources)],
                 "resources": _limits(resources),
+                # not of the pod: a container that somebody puts beside it may need another user
                 "securityContext": {
+                    "runAsNonRoot": True,
+                    **own_user,
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,
                     "capabilities": {"drop": ["ALL"]},
@@ -94,8 +97,6 @@ def pod_template(
         ],
         "volumes": volumes,
     }
-    if environment.run_as_user is not None:
-        spec["securityContext"]["runAsUser"] = environment.run_as_user
     optional = {
         "serviceAccountName": environment.service_account,
         "imagePullSecrets": [{"name": name} for name in environment.image_pull_secrets],
@@ -109,6 +110,16 @@ def pod_template(
     if resources.annotations:
         metadata["annotations"] = dict(resources.annotations)
     return {"metadata": metadata, "spec": spec}
+
+
+def take_queue(template: Json) -> dict[str, str]:
+    """The labels of a pod template that are for Kueue, taken out of it.
+
+    Kueue admits a Job or a TrainJob whole, by labels of its own; those of its pods would have each
+    pod admitted beside it, or nothing.
+    """
+    labels = template["metadata"]["labels"]
+    return {name: labels.pop(name) for name in list(labels) if name.startswith(QUEUE)}
 
 
 def _secrets(environment: Environment, resources: Resources) -> list[Json]:

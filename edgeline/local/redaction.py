@@ -14,6 +14,7 @@ SHORTEST = 6  # characters of a secret that is looked for in texts
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,30}://"  # bounded, as names are below: a word may be a file
 _URL = re.compile(rf"(?P<scheme>{_SCHEME})(?P<rest>(?:[^\s\"'<>,]|,(?=[^\s\"'<>,])(?!{_SCHEME}))+)")
 _QUERY = re.compile(r"\?(?:[\w.%~+-]+=|$)")  # in a store's address, another ? is a pattern's
+_PIN = re.compile(r"sha256=|(?:version|snapshot)=\d+\Z")
 _QUOTE = r"(?:\\?[\"'])"
 _ASSIGNED = re.compile(
     r"(?P<name>[A-Za-z_][\w-]{0,80})(?:"
@@ -150,4 +151,4 @@ def _public(match: re.Match[str]) -> str:
     host, slash, path = place.partition("/")
     kept = f"{scheme}{host.rpartition('@')[2]}{slash}{path}"
     # of a fragment, a pin alone is not a secret
-    return kept + (f"{mark}{fragment}" if fragment.startswith("sha256=") else "")
+    return kept + (f"{mark}{fragment}" if _PIN.match(fragment) else "")

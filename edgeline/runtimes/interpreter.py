@@ -26,6 +26,7 @@ from edgeline.runtimes import inputs
 from edgeline.runtimes.pieces import pieces
 
 SERVING = "serving_default"
+LEAST_SCALE = 8e-9  # TensorFlow's quantiser takes 0 alone for -1e-6 to 1e-6: of int8, 2e-6 / 255
 
 Arrays = Mapping[str, Array]
 
@@ -130,12 +131,13 @@ def load(path: str | Path) -> EdgeModel:
     interpreter_class, _ = runtime()
     if not Path(path).is_file():
         raise EdgelineError(f"{path} is missing: convert the model or fetch the bundle again.")
+    interpreter = None
     try:
         interpreter = interpreter_class(model_path=str(path), num_threads=1)
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner(SERVING)
     except Exception as error:  # what a damaged model makes a runtime raise is of any kind
-        raise EdgelineError(
+        raise _dead_layer(interpreter, error) or EdgelineError(
             f"{path} is not a model that LiteRT can run ({first_line(error)}): convert it again."
         ) from error
     signature = Signature(
@@ -152,7 +154,7 @@ def load(path: str | Path) -> EdgeModel:
         try:
             answer: Arrays = runner(**arrays)
         except (ValueError, RuntimeError, MemoryError) as error:
-            raise EdgelineError(
+            raise _dead_layer(interpreter, error) or EdgelineError(
                 f"The edge model failed on this input ({first_line(error)}): "
                 "check its values against the training data."
             ) from error
@@ -237,6 +239,24 @@ def describe_tensor(name: str, detail: Mapping[str, Any]) -> Tensor:
         scale=float(scale) or None,
         zero_point=int(zero_point) if scale else None,
     )
+
+
+def _dead_layer(interpreter: Any, error: Exception) -> EdgelineError | None:
+    """Why XNNPACK does not run a model with a layer that was 0 throughout the calibration.
+
+    It refuses input scale * weights' scale / output scale of 256 and more. None of other failures.
+    """
+    if interpreter is None or "XNNPACK" not in str(error):
+        return None
+    for detail in interpreter.get_tensor_details():
+        if detail["dtype"] is np.int8 and 0 < detail["quantization"][0] <= LEAST_SCALE:
+            return EdgelineError(
+                f"LiteRT cannot run the edge model ({first_line(error)}): its int8 layer "
+                f"{detail['name']!r} was 0 for all rows that its range was taken from, as in a "
+                "network that has diverged. Train with a smaller learning rate, or convert with "
+                "quantisation float."
+            )
+    return None
 
 
 def _quantise(array: Array, tensor: Tensor) -> Array:

@@ -19,6 +19,8 @@ __all__ = ["tiny"]
         ("https://ada:pw@example.org/a.csv?sig=1&x=2", "https://example.org/a.csv"),
         ("https://example.org/a.csv?once#part", "https://example.org/a.csv"),
         ("https://example.org/a#sha256=ab", "https://example.org/a#sha256=ab"),
+        ("s3://lake/trips#version=3", "s3://lake/trips#version=3"),
+        ("s3://lake/trips#version=3x", "s3://lake/trips"),
         ("s3://bucket/a?endpoint=minio:9000,s3://b/c", "s3://bucket/a,s3://b/c"),
         ("s3://bucket/part-?.csv", "s3://bucket/part-?.csv"),
         ("rides/part-?.csv", "rides/part-?.csv"),
