@@ -36,7 +36,7 @@ from edgeline.triggers.store import (
 log = logging.getLogger("edgeline.triggers")
 TRIES = 5  # how often a run is begun, or gone on with
 TICK = 1.0  # seconds between two looks
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds after a refusal, doubled each time
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds after a refusal, as long as it has lasted
 PATIENCE = DAY  # for a run that cannot be begun
 
 
@@ -58,7 +58,7 @@ class FiringRunner:
         self._store, self._launcher_of, self._keep = store, launcher_of, keep
         self._clock, self._tick, self._ticks = clock, tick, ticks
         self._next: dict[str, float] = {}  # when each run is looked for again
-        self._pauses: dict[str, float] = {}  # the last pause of each that was refused
+        self._refused: dict[str, float] = {}  # since when each is refused
         self._asked: dict[str, float] = {}  # when each was last asked for, or found asked for
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgeline", daemon=True)
@@ -108,6 +108,7 @@ class FiringRunner:
             return
         if firing.begun is not None:  # by whom, and how long ago on this clock, nobody knows now
             self._asked.setdefault(firing.mark, now)
+        self._next[firing.mark] = now + launcher.every
         try:
             found = launcher.look(firing)
             if found.state in ("absent", "stopped"):
@@ -118,9 +119,6 @@ class FiringRunner:
             raise
         except Exception as error:  # of this run: the others go on
             self._wait(firing, error)
-        else:
-            self._pauses.pop(firing.mark, None)
-            self._next[firing.mark] = self._ticks() + launcher.every
 
     def _wait(self, firing: Firing, error: Exception) -> None:
         """Note why a run is not taken further, and when that is tried again."""
@@ -132,14 +130,15 @@ class FiringRunner:
             traced = None if isinstance(error, EdgelineError) else error
             log.warning("%s waits: %s", firing.mark, said, exc_info=traced)
             self._store.change(firing, said=said)
-        pause = min(2 * self._pauses.get(firing.mark, FIRST_PAUSE / 2), LONGEST_PAUSE)
-        self._pauses[firing.mark] = pause
-        self._next[firing.mark] = self._ticks() + pause
+        now = self._ticks()
+        lasted = now - self._refused.setdefault(firing.mark, now)
+        self._next[firing.mark] = now + min(max(lasted, FIRST_PAUSE), LONGEST_PAUSE)
         if firing.begun is None:  # nothing was asked for, so that nothing can be there
             self._give_up(firing, said)
 
     def _give_up(self, firing: Firing, said: str) -> bool:
-        late = self._clock() > firing.decided + PATIENCE
+        now = self._ticks()
+        late = now > self._refused.get(firing.mark, now) + PATIENCE
         if late:
             self._end(
                 firing, FAILED, f"it could not be begun for {PATIENCE / 3600:g} hours: {said}"
@@ -150,7 +149,7 @@ class FiringRunner:
         asked = self._asked.get(firing.mark)
         if asked is not None and self._ticks() < asked + launcher.settle:
             return  # it may yet be found
-        if firing.said and self._give_up(firing, firing.said):
+        if found.state == "absent" and self._give_up(firing, firing.said):
             return
         if firing.tries >= TRIES:
             self._end(firing, FAILED, f"it was begun {TRIES} times and has not ended")
@@ -165,19 +164,22 @@ class FiringRunner:
             raise
         finally:  # a request may reach a server after its sender has given up
             self._asked[firing.mark] = self._ticks()
-        self._store.change(firing, state=RUNNING, place=place, said="")
-        log.info("%s runs: %s.", firing.mark, place)
+        self._runs(firing, place)
 
     def _tell(self, firing: Firing, found: FoundRun) -> None:
         if found.state == "running":
             if firing.state != RUNNING or firing.said:
-                log.info("%s runs: %s.", firing.mark, found.place)
-                self._store.change(firing, state=RUNNING, place=found.place, said="")
+                self._runs(firing, found.place)
             return
         self._end(firing, SUCCEEDED if found.state == "succeeded" else FAILED, found.said, found)
 
+    def _runs(self, firing: Firing, place: str) -> None:
+        self._refused.pop(firing.mark, None)
+        self._store.change(firing, state=RUNNING, place=place, said="")
+        log.info("%s runs: %s.", firing.mark, place)
+
     def _end(self, firing: Firing, state: str, said: str, found: FoundRun | None = None) -> None:
-        for kept in (self._next, self._pauses, self._asked):
+        for kept in (self._next, self._refused, self._asked):
             kept.pop(firing.mark, None)
         place = found.place if found else firing.place
         self._store.change(firing, state=state, said=said, ended=self._clock(), place=place)

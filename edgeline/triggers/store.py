@@ -298,7 +298,7 @@ class TriggerStore:
             "INSERT INTO firings VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, NULL, '', '')",
             (
                 *(mark.lower(), rule.name, standing.feature, json.dumps(devices)),
-                *(self._since(rule), now, msgspec.json.encode(rule), DECIDED),
+                *(self._since(rule, now), now, msgspec.json.encode(rule), DECIDED),
             ),
         )
         self._base.execute(
@@ -309,9 +309,10 @@ class TriggerStore:
         # what led to this run is answered by it
         self._base.execute("DELETE FROM voices WHERE rule = ?", (rule.name,))
 
-    def _since(self, rule: TriggerRule) -> float:
+    def _since(self, rule: TriggerRule, now: float) -> float:
         (decided,) = self._base.execute(
-            "SELECT MAX(decided) FROM firings WHERE rule = ? AND state = ?", (rule.name, SUCCEEDED)
+            "SELECT MAX(decided) FROM firings WHERE rule = ? AND state = ? AND decided <= ?",
+            (rule.name, SUCCEEDED, now),
         ).fetchone()
         return float(decided or 0.0)
 

@@ -113,7 +113,7 @@ def test_a_full_disk_is_waited_for(store, tmp_path: Path, monkeypatch: pytest.Mo
         now[0] += 1
     assert (only(store).state, only(store).tries) == (STARTING, 0)
     assert "No space left on device" in only(store).said
-    assert asked == [0, 2, 6, 14, 30, 62]
+    assert asked == [0, 2, 4, 8, 16, 32, 64]
     monkeypatch.setattr(here, "_start", lambda *_: None)
     now[0] += 300
     runner.look()
