@@ -163,7 +163,8 @@ def _webhook(settings: ServerSettings) -> Delivery | None:
     key = read_key(settings.webhook_key)
     if settings.webhook is None:
         return None
-    return Delivery("webhook", check_url(settings.webhook, "webhook"), key)
+    url = check_url(settings.webhook, "webhook")
+    return Delivery("webhook", url, key, device=settings.device)
 
 
 def _payloads(settings: ServerSettings) -> Payloads | None:

@@ -12,6 +12,7 @@ from edgeline.errors import UsageError
 MIB = 1 << 20
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
 _ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LIMITS = {
     "port": 65535,
@@ -156,6 +157,8 @@ class ServerSettings:
             flag tells them beside the answer, refuse refuses these rows, ignore does not look.
         webhook: a URL that receives events of drift, of decay and of values out of range.
         webhook_key: a file with the key that signs requests to the webhook.
+        device: the name of this device in the `source` of events, which stays when the server is
+            replaced, as a container's host name does not; by default the host name.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
             `edgeline.server.watching.spans`).
@@ -236,6 +239,7 @@ class ServerSettings:
     out_of_range: str = FLAG
     webhook: str | None = None
     webhook_key: str | None = None
+    device: str = ""
     traces: str | None = None
     payloads: str | None = None
     payload_rate: float = 0.1
@@ -295,8 +299,16 @@ class ServerSettings:
                     "https://app.example, without a path and wildcards, in lower case."
                 )
 
+        if self.device and not _DEVICE.fullmatch(self.device):
+            raise UsageError(
+                f"--device is {self.device[:100]!r}: give up to 200 letters, digits, dots, hyphens "
+                "and underscores, as edge-7.example."
+            )
+
     def _refuse_alone(self) -> None:
         """Refuse what changes nothing without another setting."""
+        if self.device and not (self.webhook or "://" in (self.payloads or "")):
+            raise UsageError("--device is the source of events: give --webhook, too.")
         if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
             raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
         for setting in fields(self):

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import orjson
@@ -37,7 +37,7 @@ from edgeline.triggers.store import AHEAD, EXPIRED, FULL, OLD, TriggerStore
 
 log = logging.getLogger("edgeline.triggers")
 QUEUE = 256  # requests that wait to be kept
-STALE = 300.0  # seconds without a look of the runner after which it is taken to hang
+STALE = 900.0  # seconds without a step of the runner after which it is taken to hang
 _PEERS = 4096  # clients whose rate is known
 _Reply = Callable[[HttpResponse], None]
 _REFUSALS = {
@@ -92,6 +92,9 @@ class TriggerApp:
             path = self._found(request)
             authorization = request.headers.get(b"authorization", b"").decode("latin-1")
             self._access.check(path.kind, authorization, request.peer, request.headers)
+            if path.answer == self._health:  # neither a full queue nor a slow disk delays it
+                self._told(reply, self._health(request))
+                return
             if path.method == "POST":
                 self._spend(request.peer)
             if self._waiting >= QUEUE:
@@ -190,18 +193,24 @@ class TriggerApp:
         return HttpResponse(200, body, CONTENT_TYPE.encode())
 
     def _health(self, _: HttpRequest) -> HttpResponse:
-        silent = time() - self._runner.seen
+        silent = monotonic() - self._runner.seen
         if silent > STALE:
             raise ServingError(Code.UNAVAILABLE, f"Runs are not taken further for {silent:.0f} s.")
         return HttpResponse(200, orjson.dumps({"healthy": True}))
 
 
 def _of_results(results: Sequence[str], told: list[dict[str, Any]]) -> HttpResponse:
-    """202 where any event was taken; else the status of the first, as for a single one."""
+    """202 where any event was taken; else the status of the first, as for a single one.
+
+    A batch for which there was no room is 503 as a whole, so that it is sent again: what was taken
+    of it is then repeated, and changes nothing.
+    """
     refused = [result for result in results if result in _REFUSALS]
-    if len(refused) < len(results):
+    if len(refused) < len(results) and FULL not in results:
         return HttpResponse(202, orjson.dumps({"events": told}), JSON)
     status, why = _REFUSALS[FULL if FULL in refused else refused[0]]
     headers = (b"Retry-After: 60",) if status == 503 else ()
-    body = orjson.dumps({"error": f"The event is not taken: {why}.", "events": told})
+    what = "Not every event" if len(refused) < len(results) else "The event"
+    is_not = "is" if len(refused) < len(results) else "is not"
+    body = orjson.dumps({"error": f"{what} {is_not} taken: {why}.", "events": told})
     return HttpResponse(status, body, JSON, headers)

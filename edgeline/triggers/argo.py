@@ -26,6 +26,11 @@ _UNTOLD = (
     "signature (a bearer token stands in: `edgeline serve` sends none, so that something between "
     "has to add it), refuses no event for its age, and forgets events for which no Job can be made"
 )
+_RIGHTS = (
+    "the Sensor's service account may create Jobs, and with these run any image as any service "
+    "account of its namespace: give it a namespace of its own, which has no other service accounts "
+    "and secrets than these need"
+)
 
 
 def manifests(declared: TriggerFile) -> str:
@@ -44,7 +49,8 @@ def documents(declared: TriggerFile) -> list[dict[str, Any]]:
 def untold(declared: TriggerFile) -> list[str]:
     """What these do not tell of the rules, and which rules are left out."""
     left_out = ((rule.name, _unfit(rule)) for rule in declared.rules)
-    return [_UNTOLD, *(f"rule {name} is left out: {why}" for name, why in left_out if why)]
+    rights = [_RIGHTS] if any(not _unfit(rule) for rule in declared.rules) else []
+    return [_UNTOLD, *rights, *(f"rule {name} is left out: {why}" for name, why in left_out if why)]
 
 
 def _unfit(rule: TriggerRule) -> str:
@@ -79,7 +85,7 @@ def _source() -> dict[str, Any]:
 
 
 def _rights() -> list[dict[str, Any]]:
-    """Who the Sensor's pod is, and all that it may do: make Jobs."""
+    """Who the Sensor's pod is, and all that it may do: make Jobs (see `_RIGHTS`)."""
     name, group = f"{NAME}-argo", "rbac.authorization.k8s.io"
     metadata = {"name": name}
     role = {"apiGroup": group, "kind": "Role", "name": name}

@@ -22,6 +22,7 @@ from edgeline.local import folders
 from edgeline.local import record as records
 from edgeline.triggers import launching, rows, supervising
 from edgeline.triggers.launching import FoundRun
+from edgeline.triggers.rules import SUCCEEDED
 from edgeline.triggers.store import OPEN, Firing
 
 LOCK, EXIT, LOG, ROWS = "lock", "exit", "log.txt", "rows.csv"
@@ -47,7 +48,7 @@ class LocalLauncher:
         lives = any(map(folders.is_locked, locks))
         try:  # after the look at its locks: it is written before they are let go of
             code = int((folder / EXIT).read_text())
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return FoundRun("running", str(folder)) if lives else _by_record(folder, kept)
         if code == 0:
             return FoundRun("succeeded", str(folder))
@@ -113,7 +114,8 @@ class LocalLauncher:
             base = self._beside / data.base
             joined = rows.join(
                 *(base, self._beside / data.payloads, self._beside / data.labels),
-                *(folder / ROWS, firing.ordered.model, firing.since),
+                *(folder / ROWS, firing.ordered.model),
+                firing.since if data.since == SUCCEEDED else 0.0,
             )
             given["data"] = f"{base},{folder / ROWS}" if joined.rows else str(base)
             (folder / "rows.json").write_text(json.dumps(joined.facts, indent=1) + "\n")

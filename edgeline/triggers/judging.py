@@ -2,8 +2,8 @@
 
 A device is the `source` of an event up to `/models/`: a new version of its model is no second
 device. It speaks once for each feature, with its latest event. An event of drift or decay names all
-columns or metrics that are bad, so that it takes back what the device said of that before; one that
-names none, or whose type ends in `.resolved`, takes back all.
+columns or metrics that are bad, so that it takes back what the device said before of that version
+of that model; one that names none, or whose type ends in `.resolved`, takes back all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Voice:
 
     Attributes:
         device: whose event it is.
-        topic: what it is about: drift, or a type of another event.
+        topic: what it is about: drift or a type of another event, of which model and version.
         features: what it names; empty: it takes back what the device said.
         replaces: whether it tells all there is to say on the topic, so that what the device said
             of it before goes.
@@ -78,8 +78,9 @@ def voice(rule: TriggerRule, event: CloudEvent) -> Voice | None:
         return None
     if rule.model and model_of(event) != rule.model:
         return None
-    device = event.source.partition("/models/")[0]
-    topic = KINDS["drift"] if event.type.startswith(KINDS["drift"]) else event.type
+    device, _, path = event.source.partition("/models/")
+    kind = KINDS["drift"] if event.type.startswith(KINDS["drift"]) else event.type
+    topic = f"{kind} {model_of(event)} {path}"
     replaces = event.type.startswith(_WHOLE)
     if resolved or (replaces and any(event.data.get(name) in ([], False) for name in _LISTS)):
         return Voice(device, topic, (), True)

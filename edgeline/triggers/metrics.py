@@ -44,7 +44,7 @@ def _samples(store: TriggerStore, statuses: Counter[int]) -> Iterator[str]:
         name = f'rule="{escaped(rule.name)}"'
         yield f"edgeline_trigger_devices{{{name}}} {store.standing(rule, now).devices}"
         yield f"edgeline_trigger_quorum{{{name}}} {rule.quorum}"
-    states = Counter((firing.rule, firing.state) for firing in store.firings())
+    states = store.tally()
     for (rule_name, state), count in sorted(states.items()):
         labels = f'rule="{escaped(rule_name)}",state="{state}"'
         yield f"edgeline_trigger_runs{{{labels}}} {count}"

@@ -1,7 +1,9 @@
 """Rows that devices have met, with the labels that came later, in the form of the base.
 
 `edgeline serve --payloads` keeps rows of features, whose `edgeline_id` and `edgeline_row` say which
-request they were of; the labels say the rest of the base's columns for such a row.
+request they were of; the labels say the rest of the base's columns for such a row. Of what is there
+twice under one key the last counts: of answers that of the latest request, as for `edgeline serve
+--labels`; of labels the last line, the files by name.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +21,11 @@ from typing import Any
 from edgeline.errors import EdgelineError, at_path
 from edgeline.triggers.judging import told
 
-MOST = 1_000_000  # labels that are held
+MOST = 1_000_000  # labels that are held, and so rows that are joined
 LONGEST = 1 << 20  # bytes of a line
+_NAMED = 10  # damaged files that are told by name
 _SUFFIXES = (".jsonl", ".jsonl.gz")
+_TIME = "edgeline_time"
 RowKey = tuple[str, int]
 
 
@@ -37,35 +42,58 @@ class JoinedRows:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class LateLabel:
+    """Columns of a row that were not known when it was met, and when their file was written last,
+    in seconds since 1970."""
+
+    columns: Mapping[str, Any]
+    written: float
+
+
+@dataclass(frozen=True)
+class MetRow:
+    """A row of features, its place among the files, and until when its file was written."""
+
+    columns: Mapping[str, Any]
+    place: tuple[int, int]
+    written: float
+
+
 def join(
     base: Path, payloads: Path, labels: Path, target: Path, model: str, since: float
 ) -> JoinedRows:
-    """Write the rows that were met since a time and have a label, as CSV with the base's header.
+    """Write the rows that have a label, as CSV with the base's header.
 
     Args:
         payloads: `<model>/<version>/*.jsonl.gz`.
         labels: a file or a folder of JSON lines; see `rules.RunData`.
         model: whose rows; empty: of all models there.
-        since: seconds since 1970.
+        since: seconds since 1970: rows whose file, and whose label's file, were last written
+            before it are left out; 0: none are.
 
     Raises:
-        EdgelineError: a file cannot be read, the base has no header, or there are more labels than
-            can be held.
+        EdgelineError: a file cannot be read, or the base has no header.
     """
     header = _header(base)
     counts: Counter[str] = Counter()
-    known = _labels(labels, counts)
+    damaged: list[str] = []
+    known = _labels(labels, counts, damaged)
+    files = _payload_files(payloads, model)
+    last = _last(files, known, counts, damaged)
     filled: set[str] = set()
     try:
         with open(target, "w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(header)
-            for row in _rows(payloads, model, since, counts):
-                label = known.pop(_key(row, "edgeline_id", "edgeline_row"), None)
-                if label is None:
-                    counts["without_label"] += 1
+            for key, row in _rows(files, Counter(), []):
+                if key is None or last.get(key, ("", None))[1] != row.place:
                     continue
-                cells = [label.get(name, row.get(name)) for name in header]
+                label = known[key]
+                if max(row.written, label.written) < since:
+                    counts["too_early"] += 1
+                    continue
+                cells = [label.columns.get(name, row.columns.get(name)) for name in header]
                 if any(isinstance(cell, (list, dict)) for cell in cells):
                     counts["with_lists"] += 1  # which no cell of CSV holds
                     continue
@@ -74,13 +102,16 @@ def join(
                 counts["rows"] += 1
     except OSError as error:
         raise at_path(error, f"{target} cannot be written ({error.strerror}).") from error
+    left_out = (
+        *("too_early", "without_label", "repeated_rows", "rows_without_key", "with_lists"),
+        *("repeated_labels", "labels_without_key", "labels_beyond_most", "damaged_lines"),
+    )
     facts = {
-        "since": told(since),
+        "since": told(since) if since else None,
         "rows": counts["rows"],
-        "without_label": counts["without_label"],
-        "labels_without_row": len(known),
-        "with_lists": counts["with_lists"],
-        "damaged_lines": counts["damaged"],
+        **{name: counts[name] for name in left_out},
+        "labels_without_row": len(known) - len(last),
+        "damaged_files": sorted(set(damaged))[:_NAMED],
         "columns_never_filled": [n for n in header if n not in filled] if counts["rows"] else [],
     }
     return JoinedRows(counts["rows"], facts)
@@ -98,57 +129,100 @@ def _header(base: Path) -> list[str]:
     return header
 
 
-def _labels(place: Path, counts: Counter[str]) -> dict[RowKey, Mapping[str, Any]]:
+def _labels(place: Path, counts: Counter[str], damaged: list[str]) -> dict[RowKey, LateLabel]:
     if not place.exists():
         raise EdgelineError(f"The labels {place} do not exist.")
     files = [place] if place.is_file() else _files(place, "**/*")
-    known: dict[RowKey, Mapping[str, Any]] = {}
+    known: dict[RowKey, LateLabel] = {}
     for file in files:
-        for row in _lines(file, counts):
-            known[_key(row, "id", "row")] = row
-            if len(known) > MOST:
-                raise EdgelineError(
-                    f"{place} has more than {MOST:,} labels: move those away that were used."
-                )
+        written = _written(file)
+        for _, row in _lines(file, counts, damaged):
+            key = _key(row, "id", "row")
+            if key is None:
+                counts["labels_without_key"] += 1
+                continue
+            if known.pop(key, None) is not None:
+                counts["repeated_labels"] += 1
+            elif len(known) >= MOST:
+                del known[next(iter(known))]
+                counts["labels_beyond_most"] += 1
+            known[key] = LateLabel(row, written)
     return known
 
 
-def _rows(
-    place: Path, model: str, since: float, counts: Counter[str]
-) -> Iterator[Mapping[str, Any]]:
+def _last(
+    files: list[Path], known: Mapping[RowKey, LateLabel], counts: Counter[str], damaged: list[str]
+) -> dict[RowKey, tuple[str, tuple[int, int]]]:
+    """The time and the place of the last row of each key that has a label."""
+    last: dict[RowKey, tuple[str, tuple[int, int]]] = {}
+    for key, row in _rows(files, counts, damaged):
+        if key is None:
+            counts["rows_without_key"] += 1
+        elif key not in known:
+            counts["without_label"] += 1
+        else:
+            counts["repeated_rows"] += key in last
+            found = str(row.columns.get(_TIME, "")), row.place
+            last[key] = max(found, last.get(key, found))
+    return last
+
+
+def _payload_files(place: Path, model: str) -> list[Path]:
     if not place.is_dir():
         raise EdgelineError(f"The payloads {place} are not a folder.")
-    begun = told(since).rstrip("Z")
-    for file in _files(place, f"{model or '*'}/*/*"):
-        for row in _lines(file, counts):
-            if str(row.get("edgeline_time", "")) >= begun:
-                yield row
+    return _files(place, f"{model or '*'}/*/*")
+
+
+def _rows(
+    files: list[Path], counts: Counter[str], damaged: list[str]
+) -> Iterator[tuple[RowKey | None, MetRow]]:
+    for number, file in enumerate(files):
+        written = _written(file)
+        for line, row in _lines(file, counts, damaged):
+            key = _key(row, "edgeline_id", "edgeline_row")
+            yield key, MetRow(row, (number, line), written)
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     return sorted(file for file in folder.glob(pattern) if file.name.endswith(_SUFFIXES))
 
 
-def _lines(file: Path, counts: Counter[str]) -> Iterator[Mapping[str, Any]]:
-    """The objects of a file of JSON lines; what is damaged is counted."""
+def _written(file: Path) -> float:
+    """When a file was last written; 0 where it has gone since it was listed."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _lines(
+    file: Path, counts: Counter[str], damaged: list[str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The objects of a file of JSON lines, by their number; what is damaged is counted."""
+    number = 0
     try:
         with gzip.open(file, "rb") if file.suffix == ".gz" else open(file, "rb") as stream:
             while line := stream.readline(LONGEST):
+                number += 1
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError):
                     row = None
                 if isinstance(row, dict):
-                    yield row
+                    yield number, row
                 elif line.strip():
-                    counts["damaged"] += 1
-    except EOFError:
-        counts["damaged"] += 1
-    except OSError as error:  # gzip's, too
-        said = error.strerror or "it is damaged"
-        raise EdgelineError(f"{file} cannot be read ({said}): remove or repair it.") from error
+                    counts["damaged_lines"] += 1
+    except FileNotFoundError:  # `--payload-keep` has removed it since it was listed
+        return
+    except (EOFError, zlib.error, gzip.BadGzipFile):  # what came before the damage was read
+        damaged.append(str(file))
+    except OSError as error:
+        raise EdgelineError(f"{file} cannot be read ({error.strerror}).") from error
 
 
-def _key(row: Mapping[str, Any], name: str, place: str) -> RowKey:
-    number = row.get(place, 0)
-    return str(row.get(name, "")), number if isinstance(number, int) else 0
+def _key(row: Mapping[str, Any], name: str, place: str) -> RowKey | None:
+    """Which row of which request it is; None where that is not a text and a whole number."""
+    identity, number = row.get(name), row.get(place, 0)
+    if not isinstance(identity, str) or not identity or type(number) is not int or number < 0:
+        return None
+    return identity, number

@@ -31,6 +31,7 @@ from edgeline.pipelines import parameters
 
 HERE = "here"
 CANDIDATE = "candidate"
+SUCCEEDED = "succeeded"  # of `RunData.since`
 DAY = 86_400.0
 MIB = 1 << 20
 _PATH = re.compile(r" - at `\$([^`]*)`$")
@@ -60,11 +61,14 @@ class RunData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         labels: a file or folder of JSON lines (`.jsonl`, `.jsonl.gz`): `id`, a request's, perhaps
             `row`, its row there, and the columns of the base that were not known then. Rows without
             one are left out.
+        since: `base`: all such rows; `succeeded`: those that have come, or whose label has, since
+            the rule's last run that succeeded.
     """
 
     base: RuleText
     payloads: RuleText
     labels: RuleText
+    since: Literal["base", "succeeded"] = "base"
 
 
 class RunOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +79,7 @@ class RunOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the triggers file.
         parameters: of the pipeline, where they differ from its defaults. In texts, {rule}, {mark},
             {model}, {since} and {until} stand for the rule, this run, the model, and the times (ISO
-            8601, UTC) of the rule's run before and of this one.
+            8601, UTC) of the rule's last run that succeeded and of this one.
         data: rows for the pipeline's parameter `data`; only here.
         where: `here`, or the address of a KFP server.
         namespace, environment, experiment: as `edgeline submit` takes them; on a server.

@@ -26,6 +26,7 @@ from edgeline.triggers.here import LocalLauncher, pipeline_of
 from edgeline.triggers.launching import Launcher
 from edgeline.triggers.rules import TriggerFile
 from edgeline.triggers.runner import FiringRunner
+from edgeline.triggers.steady_time import SteadyTime
 from edgeline.triggers.store import Firing, TriggerStore
 from edgeline.triggers.there import ServerLauncher
 
@@ -91,7 +92,8 @@ def serve(
             "With --tokens none and without --webhook-key anybody could start runs: give the key "
             "that signs events, or a file of tokens."
         )
-    store = TriggerStore(declared, settings.state)
+    steady = SteadyTime(declared.max_ahead, declared.max_age + declared.max_ahead)
+    store = TriggerStore(declared, settings.state, steady=steady)
     with contextlib.closing(store):
         asyncio.run(_serve(declared, store, path, settings, keys, started))
 

@@ -12,7 +12,7 @@ LAST = 10  # runs of a rule
 
 def state(store: TriggerStore, now: float) -> dict[str, Any]:
     """Each rule with what it waits for and its last runs, the newest first; what came of events."""
-    firings = store.firings()
+    firings = store.firings(last=LAST)
     counts = store.counts()
     return {
         "time": told(now),
@@ -20,7 +20,7 @@ def state(store: TriggerStore, now: float) -> dict[str, Any]:
             {
                 "name": rule.name,
                 **_standing(store, rule.name, now),
-                "runs": [run(each) for each in reversed(firings) if each.rule == rule.name][:LAST],
+                "runs": [run(each) for each in reversed(firings) if each.rule == rule.name],
             }
             for rule in store.rules.values()
         ],

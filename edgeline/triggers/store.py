@@ -3,31 +3,32 @@
 An event, what it speaks for and the run that it decides are one transaction, after which its sender
 is answered: what was answered is not lost, and what was not is sent again. Events are told apart by
 `source` and `id` (CloudEvents 1.0), and remembered until a repetition would be too old to be taken.
+Where there is no room, those that are nothing to any rule give way to those that count.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import secrets
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgeline.errors import EdgelineError, UsageError, at_path
-from edgeline.local import folders
+from edgeline.errors import EdgelineError
+from edgeline.triggers import database
 from edgeline.triggers.events import CloudEvent
-from edgeline.triggers.judging import Standing, best, told, voice, why_not
+from edgeline.triggers.judging import Standing, Voice, best, told, voice, why_not
 from edgeline.triggers.rules import DAY, TriggerFile, TriggerRule
 
-FILE, LOCK = "triggers.sqlite", "lock"
-VERSION = 1
+log = logging.getLogger("edgeline.triggers")
 DECIDED, STARTING, RUNNING = "decided", "starting", "running"
 SUCCEEDED, FAILED = "succeeded", "failed"
 OPEN = (DECIDED, STARTING, RUNNING)
@@ -35,25 +36,7 @@ COUNTED, REPEATED, UNMATCHED = "counted", "repeated", "unmatched"
 OLD, EXPIRED, AHEAD, FULL = "too_old", "expired", "ahead", "full"
 RESULTS = (COUNTED, REPEATED, UNMATCHED, OLD, EXPIRED, AHEAD, FULL)
 LARGEST = 256 << 20  # bytes of events that are remembered
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-  source TEXT, id TEXT, type TEXT, time REAL, received REAL, result TEXT, body BLOB,
-  PRIMARY KEY (source, id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS events_by_time ON events (time);
-CREATE TABLE IF NOT EXISTS voices (
-  rule TEXT, device TEXT, topic TEXT, feature TEXT, time REAL,
-  PRIMARY KEY (rule, device, topic, feature)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS voices_by_feature ON voices (rule, time, feature);
-CREATE TABLE IF NOT EXISTS heard (
-  rule TEXT, device TEXT, topic TEXT, time REAL,
-  PRIMARY KEY (rule, device, topic)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS firings (
-  mark TEXT PRIMARY KEY, rule TEXT, feature TEXT, devices TEXT, since REAL, decided REAL,
-  ordered BLOB, state TEXT, tries INTEGER, begun REAL, ended REAL, place TEXT, said TEXT)
-  WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS firings_by_rule ON firings (rule, decided);
-CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
-"""
+KEPT = 1000  # ended runs of each rule that are remembered, beside those of the last day
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,7 @@ class Firing:
         mark: its name, wherever it runs; it is never given again.
         feature: what the devices agreed on; empty where that was not asked.
         devices: those whose events decided it.
-        since: when the rule's run before was decided; 0 for none.
+        since: when the rule's last run that has succeeded was decided; 0 for none.
         ordered: the rule as it was then, whatever the file says since.
         tries: how often it was begun, and `begun`, when last, in seconds since 1970.
         place: the run's folder, or its identifier on the server.
@@ -89,26 +72,35 @@ class Firing:
 class TriggerStore:
     """The state of one triggers file. Safe for threads."""
 
-    def __init__(self, declared: TriggerFile, folder: Path | None, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        declared: TriggerFile,
+        folder: Path | None,
+        read_only: bool = False,
+        steady: Callable[[float], float] = float,
+    ) -> None:
         """
         Args:
             folder: where it lies, which is made where it is missing; None: in memory.
             read_only: whether it is looked at beside a server.
+            steady: the time up to which things are forgotten, of the time of day: see
+                `steady_time`.
 
         Raises:
             EdgelineError: the folder cannot be written, is another server's, or holds another kind
                 of state.
         """
         self.rules = {rule.name: rule for rule in declared.rules}
-        self._declared = declared
+        self._declared, self._steady = declared, steady
+        self._warned: set[str] = set()  # runs of which it was told that their time is to come
         self._lock = threading.RLock()
         self._held = contextlib.ExitStack()
         self._counts: Counter[str] = Counter()
         if folder is not None and not read_only:
-            _make(folder)
-            self._held.enter_context(_alone(folder))
+            database.make(folder)
+            self._held.enter_context(database.alone(folder))
         try:
-            self._base = _connect(folder, read_only)
+            self._base = database.connect(folder, read_only)
             self._events, self._bytes = self._base.execute(
                 "SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM events"
             ).fetchone()
@@ -137,7 +129,7 @@ class TriggerStore:
             found: list[str] = []
             touched: dict[str, TriggerRule] = {}
             with self._transaction():
-                self._forget(now)
+                self._forget(self._steady(now))
                 for event in events:
                     found.append(self._take(event, now, touched))
                 for rule in touched.values():
@@ -148,12 +140,15 @@ class TriggerStore:
     def look(self, now: float) -> None:
         """Decide what time alone decides: a cool-down has ended, or a run has."""
         with self._lock, self._transaction():
-            self._forget(now)
+            self._forget(self._steady(now))
+            self._warn(now)
             for rule in self.rules.values():
                 self._decide(rule, now)
 
     def standing(self, rule: TriggerRule, now: float) -> Standing:
-        """How a rule stands at a time."""
+        """How a rule stands at a time. A run whose time is yet to come, as the clock was wrong when
+        it was decided, neither cools it down nor uses its budget."""
+        latest = now + self._declared.max_ahead
         with self._lock:
             feature, devices = best(
                 dict(
@@ -165,26 +160,40 @@ class TriggerStore:
                 )
             )
             (last,) = self._base.execute(
-                "SELECT MAX(decided) FROM firings WHERE rule = ?", (rule.name,)
+                "SELECT MAX(decided) FROM firings WHERE rule = ? AND decided <= ?",
+                (rule.name, latest),
             ).fetchone()
             recent, oldest = self._base.execute(
-                "SELECT COUNT(*), MIN(decided) FROM firings WHERE rule = ? AND decided > ?",
-                (rule.name, now - DAY),
+                "SELECT COUNT(*), MIN(decided) FROM firings "
+                "WHERE rule = ? AND decided > ? AND decided <= ?",
+                (rule.name, now - DAY, latest),
             ).fetchone()
             running = self._base.execute(
                 f"SELECT mark FROM firings WHERE rule = ? AND state IN {OPEN}", (rule.name,)
             ).fetchone()
         return Standing(feature, devices, last, recent, oldest, running[0] if running else "")
 
-    def firings(self, *states: str) -> list[Firing]:
-        """Runs in these states, or all, in the order in which they were decided."""
+    def firings(self, *states: str, last: int = -1) -> list[Firing]:
+        """Runs in these states, or in all, in the order in which they were decided; `last`: so many
+        of each rule."""
+        chosen = f"WHERE state IN ({', '.join('?' * len(states))})" if states else ""
         with self._lock:
             rows = self._base.execute(
                 "SELECT mark, rule, feature, devices, since, decided, ordered, state, tries, "
-                "begun, ended, place, said FROM firings ORDER BY decided, mark"
+                "begun, ended, place, said FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY rule "
+                f"ORDER BY decided DESC, mark DESC) AS back FROM firings {chosen}) "
+                "WHERE ? < 0 OR back <= ? ORDER BY decided, mark",
+                (*states, last, last),
             ).fetchall()
-        found = [_firing(list(row)) for row in rows]
-        return [each for each in found if not states or each.state in states]
+        return [_firing(list(row)) for row in rows]
+
+    def tally(self) -> dict[tuple[str, str], int]:
+        """How many runs are remembered, by rule and state."""
+        with self._lock:
+            rows = self._base.execute(
+                "SELECT rule, state, COUNT(*) FROM firings GROUP BY rule, state"
+            ).fetchall()
+        return {(rule, state): count for rule, state, count in rows}
 
     def change(self, firing: Firing, **fields: Any) -> Firing:
         """Keep what has become of a run, before anything else is done for it."""
@@ -223,12 +232,13 @@ class TriggerStore:
         key = event.source, event.id
         if self._base.execute("SELECT 1 FROM events WHERE source = ? AND id = ?", key).fetchone():
             return REPEATED
-        if self._events >= self._declared.max_events or self._bytes + len(event.body) > LARGEST:
-            return FULL
-        result = UNMATCHED
-        for rule in self.rules.values():
-            if self._hear(rule, event, min(event.time, now)):
-                touched[rule.name], result = rule, COUNTED
+        heard = [(rule, said) for rule in self.rules.values() if (said := voice(rule, event))]
+        result = COUNTED if heard else UNMATCHED
+        if not self._has_room(len(event.body), result):
+            return FULL if heard else UNMATCHED
+        for rule, said in heard:
+            self._hear(rule, said, event.time, now)
+            touched[rule.name] = rule
         self._base.execute(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*key, event.type, event.time, now, result, event.body),
@@ -237,21 +247,30 @@ class TriggerStore:
         self._bytes += len(event.body)
         return result
 
-    def _hear(self, rule: TriggerRule, event: CloudEvent, time: float) -> bool:
-        """Whether an event is something to a rule, for which what it says is kept."""
-        said = voice(rule, event)
-        if said is None:
-            return False
+    def _has_room(self, size: int, result: str) -> bool:
+        """Whether an event can be remembered; one that counts drives out those that do not."""
+        while self._events >= self._declared.max_events or self._bytes + size > LARGEST:
+            oldest = self._base.execute(
+                "SELECT source, id, LENGTH(body) FROM events WHERE result = ? "
+                "ORDER BY time LIMIT 1",
+                (UNMATCHED,),
+            ).fetchone()
+            if oldest is None or result == UNMATCHED:
+                return False
+            self._base.execute("DELETE FROM events WHERE source = ? AND id = ?", oldest[:2])
+            self._events, self._bytes = self._events - 1, self._bytes - oldest[2]
+        return True
+
+    def _hear(self, rule: TriggerRule, said: Voice, sent: float, now: float) -> None:
+        """Keep what an event says to a rule."""
         key = rule.name, said.device, said.topic
         if said.replaces:  # unless a later event of the device came before it
             last = self._base.execute(
                 "SELECT time FROM heard WHERE rule = ? AND device = ? AND topic = ?", key
             ).fetchone()
-            if last and last[0] > event.time:
-                return True
-            self._base.execute(
-                "INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?)", (*key, event.time)
-            )
+            if last and last[0] > sent:
+                return
+            self._base.execute("INSERT OR REPLACE INTO heard VALUES (?, ?, ?, ?)", (*key, sent))
             self._base.execute(
                 "DELETE FROM voices WHERE rule = ? AND device = ? AND topic = ?", key
             )
@@ -260,9 +279,8 @@ class TriggerStore:
                 "INSERT INTO voices VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (rule, device, topic, feature) "
                 "DO UPDATE SET time = MAX(time, excluded.time)",
-                (*key, feature, time),
+                (*key, feature, min(sent, now)),
             )
-        return True
 
     def _decide(self, rule: TriggerRule, now: float) -> None:
         standing = self.standing(rule, now)
@@ -280,11 +298,36 @@ class TriggerStore:
             "INSERT INTO firings VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, NULL, '', '')",
             (
                 *(mark.lower(), rule.name, standing.feature, json.dumps(devices)),
-                *(standing.last or 0.0, now, msgspec.json.encode(rule), DECIDED),
+                *(self._since(rule, now), now, msgspec.json.encode(rule), DECIDED),
             ),
+        )
+        self._base.execute(
+            f"DELETE FROM firings WHERE rule = ? AND decided < ? AND state NOT IN {OPEN} AND mark "
+            "NOT IN (SELECT mark FROM firings WHERE rule = ? ORDER BY decided DESC LIMIT ?)",
+            (rule.name, now - DAY, rule.name, KEPT),
         )
         # what led to this run is answered by it
         self._base.execute("DELETE FROM voices WHERE rule = ?", (rule.name,))
+
+    def _since(self, rule: TriggerRule, now: float) -> float:
+        (decided,) = self._base.execute(
+            "SELECT MAX(decided) FROM firings WHERE rule = ? AND state = ? AND decided <= ?",
+            (rule.name, SUCCEEDED, now),
+        ).fetchone()
+        return float(decided or 0.0)
+
+    def _warn(self, now: float) -> None:
+        """Tell of runs that were decided while the clock was wrong, once of each."""
+        for mark, decided in self._base.execute(
+            "SELECT mark, decided FROM firings WHERE decided > ?", (now + self._declared.max_ahead,)
+        ):
+            if mark not in self._warned:
+                self._warned.add(mark)
+                log.warning(
+                    "%s was decided at %s, which is yet to come: the clock was wrong then, or is "
+                    "now. It counts neither for the cool-down nor for the budget.",
+                    *(mark, told(decided)),
+                )
 
     def _forget(self, now: float) -> None:
         """Drop events that would be refused as too old, and voices of no window."""
@@ -327,59 +370,3 @@ def _firing(row: list[Any]) -> Firing:
     row[3] = tuple(json.loads(row[3]))
     row[6] = msgspec.json.decode(row[6], type=TriggerRule)
     return Firing(*row)
-
-
-def _connect(folder: Path | None, read_only: bool) -> sqlite3.Connection:
-    if read_only and folder is not None:
-        file = folder / FILE
-        if not file.is_file():
-            raise UsageError(
-                f"{folder} holds no state of triggers: name the folder of `edgeline triggers "
-                "serve` with --state."
-            )
-        uri = f"{file.absolute().as_uri()}?mode=ro"
-        base = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        base.execute("PRAGMA busy_timeout = 5000")
-        return base
-    name = ":memory:" if folder is None else str(folder / FILE)
-    base = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
-    base.execute("PRAGMA busy_timeout = 5000")
-    base.execute("PRAGMA journal_mode = WAL")
-    base.execute("PRAGMA synchronous = FULL")  # what was answered outlives a power cut, too
-    (version,) = base.execute("PRAGMA user_version").fetchone()
-    if version not in (0, VERSION):
-        raise sqlite3.DatabaseError(f"its version is {version}, of another edgeline")
-    base.executescript(_SCHEMA)
-    base.execute(f"PRAGMA user_version = {VERSION}")
-    return base
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise at_path(
-            error, f"--state {folder} cannot be made ({error.strerror}): name another folder."
-        ) from error
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One server has a folder; the kernel lets go of it however that ends.
-
-    Raises:
-        EdgelineError: another has it, or it cannot be written.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            is_ours = stack.enter_context(folders.locked(folder / LOCK))
-        except OSError as error:
-            raise at_path(
-                error, f"--state {folder} cannot be written ({error.strerror}): name another."
-            ) from error
-        if not is_ours:
-            raise EdgelineError(
-                f"Another `edgeline triggers serve` has {folder}: end it, or name another folder "
-                "with --state."
-            )
-        yield

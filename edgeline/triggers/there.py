@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.kubeflow.api import asking, called, connect
+from edgeline.kubeflow.refusals import RefusedError, grpc_code
 from edgeline.kubeflow.run_tasks import run_state
 from edgeline.pipelines import catalogue
 from edgeline.pipelines.parameters import parameters_of
@@ -19,7 +20,9 @@ from edgeline.triggers.here import pipeline_of
 from edgeline.triggers.launching import FoundRun
 from edgeline.triggers.store import Firing
 
-SETTLE, EVERY = 60.0, 15.0  # seconds
+SETTLE = 300.0  # seconds: well above the client's timeout, after which the request may yet be done
+EVERY = 15.0  # seconds
+NOT_FOUND = 5  # gRPC's code
 
 
 class ServerLauncher:
@@ -34,7 +37,12 @@ class ServerLauncher:
         run = firing.place or _named(server, firing.mark)
         if not run:
             return FoundRun("absent")
-        state = run_state(asking(lambda: server.get_run(run)))
+        try:
+            state = run_state(asking(lambda: server.get_run(run)))
+        except RefusedError as error:
+            if grpc_code(error.__cause__) != NOT_FOUND:  # a proxy's 404 tells nothing of the run
+                raise
+            return FoundRun("failed", run, "the server does not have it any more: was it deleted?")
         if state == "running":
             return FoundRun("running", run)
         if state == "succeeded":

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """An HTTP receiver of events. `refusals` answers 503 so many times before it takes one."""
+    """An HTTP receiver of events. `refusals` answers 503 so many times before it takes one, with
+    `retry_after` where that is given."""
 
-    def __init__(self, refusals: int = 0) -> None:
+    def __init__(self, refusals: int = 0, retry_after: str = "") -> None:
         self.events: list[dict] = []
         self.headers: list[dict] = []
         self.bodies: list[bytes] = []
@@ -27,6 +28,8 @@ class Receiver:
                     receiver.bodies.append(body)
                     receiver.events.append(json.loads(body))
                 self.send_response(503 if refused else 202)
+                if refused and retry_after:
+                    self.send_header("Retry-After", retry_after)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -271,6 +271,8 @@ def test_grpc_tokens(start, model, tokens):
         ([f"--payloads={__file__}/folder"], "give another folder"),
         (["--root=/none.json"], "--root needs --state"),
         (["--webhook-key=/none.key"], "give that, too"),
+        (["--device=edge-7"], "give --webhook, too"),
+        (["--webhook=http://127.0.0.1:9", "--device=a/models/b"], "letters, digits"),
         (["--payload-redact=name"], "--payload-redact is for --payloads"),
         (["--batch=99999999999999999999999"], "give a number from 0 to 2147483647"),
         (["--max-body=99999999999999999999999"], "--max-body is 9999"),

@@ -13,7 +13,8 @@ from edgeline.errors import EdgelineError
 from edgeline.triggers.dry_run import DryRun
 from edgeline.triggers.events import CloudEvent, read_line
 from edgeline.triggers.judging import why_not
-from edgeline.triggers.store import SUCCEEDED, TriggerStore
+from edgeline.triggers.steady_time import SteadyTime
+from edgeline.triggers.store import DECIDED, FAILED, SUCCEEDED, TriggerStore
 
 
 def waits(store: TriggerStore, now: float = NOW) -> str:
@@ -197,3 +198,81 @@ def test_a_dry_run_tells_what_a_server_would_have_started(seed):
     assert [(f.feature, f.devices) for f in rehearsal.firings()] == decided
     assert len(decided) >= 3
     assert sum(rehearsal.counts.values()) == len(log) + 1
+
+
+def test_what_a_device_says_of_one_model_is_not_taken_back_by_another_or_another_version():
+    store = TriggerStore(declared(quorum=2), None)
+    store.take([event("a", "fare")], NOW)
+    for number, path in enumerate(("iris/versions/1", "taxi/versions/4")):
+        more = {"source": f"/a/models/{path}", "data": {"drifting": []}, "type": RESOLVED}
+        assert store.take([event("a", id=str(number), **more)], NOW) == ["counted"]
+    assert waits(store).startswith("1 of the 2 devices")
+    store.take([event("a", "fare", source="/a/models/taxi/versions/4")], NOW)
+    assert waits(store).startswith("1 of the 2 devices")  # two versions are one device
+    store.take([event("b", "fare")], NOW)
+    assert store.firings()
+
+
+def test_events_that_match_nothing_give_way_to_those_that_count():
+    few = declared(quorum=9)
+    store = TriggerStore(type(few)(few.rules, max_events=3), None)
+    noise = [event("noisy", "x", type="org.example.other", id=str(n)) for n in range(5)]
+    assert store.take(noise, NOW) == ["unmatched"] * 5
+    assert store.held[0] == 3
+    assert store.take([event(each, "fare") for each in "abcd"], NOW) == ["counted"] * 3 + ["full"]
+    assert store.take([*noise[:1], event("a", "fare")], NOW) == ["unmatched", "repeated"]
+    assert [json.loads(each)["source"][1] for each in store.events()] == ["a", "b", "c"]
+
+
+def test_a_clock_that_jumps_ahead_and_back_forgets_no_event_and_no_device():
+    rules, ticks = declared(quorum=2, within=3600), [50.0]
+    steady = SteadyTime(300, 3900, lambda: ticks[0])
+    store = TriggerStore(rules, None, steady=steady)
+    first = event("a", "fare")
+    store.take([first], NOW)
+    ticks[0] += 2
+    store.look(NOW + 400 * 86_400)
+    ticks[0] += 2
+    assert store.take([first, event("b", "fare")], NOW + 4) == ["repeated", "counted"]
+    assert store.firings()
+    # a machine that was suspended: its time is right, and is believed after a while
+    for _ in range(80):
+        ticks[0] += 60
+        store.look(NOW + 400 * 86_400 + ticks[0])
+    assert store.held[0] == 0
+
+
+def test_a_run_decided_by_a_wrong_clock_does_not_hold_up_the_rule_for_years(caplog):
+    store = TriggerStore(declared(), None)
+    wrong = NOW + 400 * 86_400
+    store.take([event("a", "fare", time=wrong)], wrong)
+    ended(store)
+    for _ in range(3):
+        store.look(NOW)
+    assert caplog.text.count("which is yet to come: the clock was wrong") == 1
+    store.take([event("b", "fare")], NOW)
+    assert len(store.firings()) == 2
+
+
+def test_a_run_is_told_when_the_last_one_that_succeeded_was_decided():
+    store, times = TriggerStore(declared(cool_down=0, budget=10), None), []
+    for number, state in enumerate((FAILED, SUCCEEDED, FAILED, FAILED)):
+        at = NOW + 100 * number
+        store.take([event("a", "fare", time=at)], at)
+        times.append(store.firings()[-1].since)
+        store.change(store.firings()[-1], state=state, ended=at)
+    assert times == [0, 0, NOW + 100, NOW + 100]
+
+
+def test_ended_runs_are_remembered_up_to_a_number(monkeypatch):
+    monkeypatch.setattr("edgeline.triggers.store.KEPT", 3)
+    store = TriggerStore(declared(cool_down=0), None)
+    for day in range(8):
+        at = NOW + 100_000 * day
+        store.take([event("a", "fare", time=at)], at)
+        for firing in store.firings(DECIDED):
+            store.change(firing, state=SUCCEEDED, ended=at)
+    kept = [round((each.decided - NOW) / 100_000) for each in store.firings()]
+    assert kept == [5, 6, 7]
+    assert store.tally() == {("retrain", SUCCEEDED): 3}
+    assert [each.decided for each in store.firings(last=1)] == [at]

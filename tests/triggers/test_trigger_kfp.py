@@ -10,7 +10,7 @@ from documented_server import DocumentedServer
 from made_events import NOW, declared, event
 from tiny_pipeline import TINY
 
-from edgeline.triggers import serving
+from edgeline.triggers import serving, there
 from edgeline.triggers.runner import FiringRunner
 from edgeline.triggers.store import FAILED, RUNNING, STARTING, SUCCEEDED, Firing, TriggerStore
 
@@ -40,7 +40,7 @@ class Clock:
 def begun(folder: Path, kfp: DocumentedServer, clock: Clock) -> tuple[TriggerStore, FiringRunner]:
     run = {"pipeline": "tiny.py", "where": kfp.address, "parameters": {"word": "{since}"}}
     store = TriggerStore(declared(run=run), folder)
-    return store, FiringRunner(store, serving.launchers(folder, folder), 10, clock)
+    return store, FiringRunner(store, serving.launchers(folder, folder), 10, clock, ticks=clock)
 
 
 def only(store: TriggerStore) -> Firing:
@@ -81,7 +81,10 @@ def test_a_server_that_is_away_is_asked_again_and_only_when_the_run_would_be_the
     store.change(only(store), state=STARTING, begun=NOW, tries=1)
     runner.look()
     assert not kfp.runs
-    clock.now += 61
+    clock.now += 61  # the client's own timeout is no proof
+    runner.look()
+    assert not kfp.runs
+    clock.now += there.SETTLE
     kfp.troubles = [503] * 40
     runner.look()
     assert only(store).state == STARTING
@@ -94,12 +97,39 @@ def test_a_server_that_is_away_is_asked_again_and_only_when_the_run_would_be_the
     store.close()
 
 
-def test_what_the_server_refuses_fails_with_its_reason(tmp_path, kfp):
+def test_a_server_that_refuses_to_answer_ends_no_run(tmp_path, kfp):
+    clock = Clock()
+    store, runner = begun(tmp_path, kfp, clock)
+    store.take([event("a", "fare")], NOW)
+    runner.look()
+    [run] = kfp.runs.values()
+    token, kfp.token = kfp.token, "another"
+    clock.now += 60
+    runner.look()
+    assert only(store).state == RUNNING
+    assert "401" in only(store).said or "token" in only(store).said
+    kfp.token = token
+    del kfp.runs[run["run_id"]]  # that it is gone the server itself tells
+    clock.now += 60
+    runner.look()
+    assert only(store).state == FAILED
+    assert "does not have it any more" in only(store).said
+    store.close()
+
+
+def test_a_run_that_cannot_be_begun_waits_for_a_day(tmp_path, kfp):
     clock = Clock()
     kfp.token = "another"
     store, runner = begun(tmp_path, kfp, clock)
     store.take([event("a", "fare")], NOW)
+    for _ in range(20):
+        runner.look()
+        clock.now += 300
+    assert (only(store).state, only(store).tries) == (STARTING, 0)
+    assert only(store).said
+    clock.now += 86_400
     runner.look()
     assert only(store).state == FAILED
-    assert only(store).said
+    assert "could not be begun for 24 hours" in only(store).said
+    assert not kfp.runs
     store.close()

@@ -58,8 +58,11 @@ def test_a_run_is_given_the_base_and_the_rows_since(tmp_path: Path):
     assert arguments(tmp_path, **given)["data"] == f"{tmp_path / 'base.csv'},{rows}"
     assert rows.read_text() == "fare,company,tips\n3.5,C,1\n"
     assert json.loads(rows.with_name("rows.json").read_text())["rows"] == 1
-    # the rule has run since: there is nothing new
+    # a run that has succeeded since changes nothing, unless the rule asks for that
+    assert arguments(tmp_path, since=NOW, **given)["data"] == f"{tmp_path / 'base.csv'},{rows}"
+    data["since"] = "succeeded"
     assert arguments(tmp_path, since=NOW, **given)["data"] == str(tmp_path / "base.csv")
+    assert json.loads(rows.with_name("rows.json").read_text())["too_early"] == 1
 
 
 @pytest.mark.parametrize(

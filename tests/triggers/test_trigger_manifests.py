@@ -78,6 +78,7 @@ def test_argo_events_gets_what_it_can_tell_and_the_rest_is_named() -> None:
     comment = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     for said in (
         "verifies no signature",
+        "run any image as any service account of its namespace",
         "rule fleet is left out: a Sensor does not count 5 devices",
         "rule laptop is left out: it runs here",
         "rule window is left out: a Sensor does not know when",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,30 +32,50 @@ def places(tmp_path: Path) -> Path:
     kept = PayloadFiles(str(tmp_path / "payloads"), 1 << 20, 1 << 20, 60)
     old = row("old", 1.0, "2027-01-15T06:59:59.000+00:00")
     kept.write("taxi", 3, [old, row("a", 7.25), row("b", None), row("unlabelled", 3.0)])
-    kept.write("taxi", 4, [row("c", [1.0, 2.0]), row("a", 7.25)])  # a list; the same one again
+    again = row("a", 8.5, "2027-01-15T08:00:01.000+00:00")
+    kept.write("taxi", 4, [row("c", [1.0, 2.0]), again, {"fare": 1.0}])  # a list; an id again
     kept.write("birds", 1, [row("d", 1.0)])
     kept.close(1.0)
     (tmp_path / "labels").mkdir()
     said = [{"id": each, "tips": 1.5} for each in ("old", "a", "c", "d", "nobody")]
+    said += [{"id": "a", "row": "0", "tips": 9}, {"id": "a", "row": 0.0, "tips": 9}, {"tips": 9}]
+    said += [{"id": 7, "tips": 9}, {"id": "a", "row": -1, "tips": 9}, {"id": "b", "tips": 9}]
     text = "".join(json.dumps(each) + "\n" for each in said) + "{damaged\n"
     (tmp_path / "labels" / "monday.jsonl").write_text(text)
     (tmp_path / "labels" / "tuesday.jsonl").write_text('{"id": "b", "row": 0, "tips": 0}\n')
     return tmp_path
 
 
-def test_rows_since_the_last_run_with_a_label_are_added_and_read(places):
+def stamped(folder: Path, at: float) -> None:
+    for file in folder.rglob("*.*"):
+        os.utime(file, (at, at))
+
+
+def test_rows_with_a_label_are_added_and_read(places):
     target = places / "rows.csv"
-    at = 1_800_000_000 - 3600.0  # 2027-01-15T07:00:00Z
     names = (places / "base.csv", places / "payloads", places / "labels", target)
-    joined = join(*names, "taxi", at)
-    assert target.read_text() == 'fare,company,tips\n7.25,"New, Cab",1.5\n,"New, Cab",0\n'
+    joined = join(*names, "taxi", 0.0)
+    # the last answer under an id, and the last label
+    assert sorted(target.read_text().splitlines()) == [
+        ',"New, Cab",0',
+        '1.0,"New, Cab",1.5',
+        '8.5,"New, Cab",1.5',
+        "fare,company,tips",
+    ]
     assert dict(joined.facts) == {
-        "since": "2027-01-15T07:00:00Z",
-        "rows": 2,
-        "without_label": 2,
-        "labels_without_row": 3,
+        "since": None,
+        "rows": 3,
+        "too_early": 0,
+        "without_label": 1,
+        "repeated_rows": 1,
+        "rows_without_key": 1,
         "with_lists": 1,
+        "repeated_labels": 1,
+        "labels_without_key": 5,
+        "labels_beyond_most": 0,
+        "labels_without_row": 2,
         "damaged_lines": 1,
+        "damaged_files": [],
         "columns_never_filled": [],
     }
     ingest(
@@ -62,7 +84,41 @@ def test_rows_since_the_last_run_with_a_label_are_added_and_read(places):
         examples_report_path=str(places / "report.html"),
     )
     facts = json.loads((places / "examples" / "artifact.json").read_text())
-    assert sum(split["rows"] for split in facts["metadata"]["splits"].values()) == 4
+    assert sum(split["rows"] for split in facts["metadata"]["splits"].values()) == 5
+
+
+def test_a_label_that_came_late_is_new_and_what_was_there_before_is_counted(places):
+    names = (places / "base.csv", places / "payloads", places / "labels", places / "rows.csv")
+    stamped(places / "payloads", 1000.0)
+    stamped(places / "labels", 1000.0)
+    os.utime(places / "labels" / "tuesday.jsonl", (3000.0, 3000.0))
+    joined = join(*names, "taxi", 2000.0)
+    assert (places / "rows.csv").read_text() == 'fare,company,tips\n,"New, Cab",0\n'
+    assert (joined.facts["since"], joined.facts["too_early"]) == ("1970-01-01T00:33:20Z", 3)
+    stamped(places / "payloads", 3000.0)
+    assert join(*names, "taxi", 2000.0).rows == 3
+
+
+def test_the_last_labels_are_held_where_there_are_too_many(places, monkeypatch):
+    monkeypatch.setattr("edgeline.triggers.rows.MOST", 2)
+    names = (places / "base.csv", places / "payloads", places / "labels", places / "rows.csv")
+    facts = join(*names, "taxi", 0.0).facts
+    assert (facts["rows"], facts["labels_without_row"], facts["labels_beyond_most"]) == (1, 1, 4)
+
+
+def test_damaged_files_are_named_and_the_others_are_read(places):
+    names = (places / "base.csv", places / "payloads", places / "labels", places / "rows.csv")
+    folder = places / "payloads" / "taxi" / "3"
+    whole = bytearray(gzip.compress(json.dumps(row("nobody", 2.5)).encode() * 100 + b"\n"))
+    (folder / "cut.jsonl.gz").write_bytes(whole[:-9])
+    whole[25] ^= 0xFF
+    whole[30] ^= 0xFF
+    (folder / "bits.jsonl.gz").write_bytes(whole)
+    (folder / "other.jsonl.gz").write_bytes(b"no gzip")
+    joined = join(*names, "taxi", 0.0)
+    assert joined.rows >= 3
+    found = {Path(each).name for each in joined.facts["damaged_files"]}
+    assert found == {"cut.jsonl.gz", "bits.jsonl.gz", "other.jsonl.gz"}
 
 
 def test_what_cannot_be_joined_is_refused(places):
@@ -75,7 +131,7 @@ def test_what_cannot_be_joined_is_refused(places):
     (places / "base.csv").write_text("")
     with pytest.raises(EdgelineError, match="is empty"):
         join(*names, target, "taxi", 0.0)
-    (places / "payloads" / "taxi" / "3" / "x.jsonl.gz").write_bytes(b"no gzip")
+    (places / "payloads" / "taxi" / "3" / "x.jsonl.gz").mkdir()
     (places / "base.csv").write_text(BASE)
     with pytest.raises(EdgelineError, match=r"x\.jsonl\.gz cannot be read"):
         join(*names, target, "taxi", 0.0)

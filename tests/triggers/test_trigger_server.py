@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 from made_events import document
 from running import eventually
-from trigger_serving import KEY, TOKEN, Serving
+from trigger_serving import KEY, RULES, TOKEN, Serving
 
 from edgeline.triggers.events import BATCH, SIGNATURE, STRUCTURED, signature
 
@@ -94,6 +94,17 @@ def test_what_is_taken_and_what_is_refused(serving: Callable[..., Serving]):
     assert 'edgeline_trigger_events_total{result="too_old"} 2\n' in text
     assert 'edgeline_trigger_devices{rule="retrain"} 1\n' in text
     _damaged(server)
+
+
+def test_a_batch_without_room_is_sent_again_as_a_whole(serving: Callable[..., Serving]):
+    server = serving(rules=f"max_events: 4\n{RULES}")
+    body = json.dumps([document("a", "fare", id=str(each), time=now()) for each in range(6)])
+    headers = {"Content-Type": BATCH, SIGNATURE: signature(KEY, body.encode())}
+    for first in ("counted", "repeated"):
+        status, said = server.ask("POST", "/events", body.encode(), headers)
+        assert status == 503
+        assert said["error"].startswith("Not every event is taken: too many events are rem")
+        assert [each["result"] for each in said["events"]] == [first] * 4 + ["full"] * 2
 
 
 def _damaged(server: Serving) -> None:

@@ -1,30 +1,51 @@
 """Alerts: an event when other columns drift, or other metrics decay, than before, and when none
-does any more."""
+does any more. What goes on is told again each hour, so that an event that is lost is not lost for
+good."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from edgeline.server.watching.delivery import Delivery, event
 from edgeline.server.watching.events import CONCEPT, DRIFT, ESTIMATED, MEASURED, RESOLVED
 
 log = logging.getLogger("edgeline.server")
+AGAIN = 3600.0  # seconds after which what goes on is told again
+
+
+class AlertMemory:
+    """What was told last of each subject, and when; `clock` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: dict[object, tuple[object, float]] = {}
+
+    def is_due(self, subject: object, now: object) -> bool:
+        """Whether something else is to be told of it than before, or the same once more; what is
+        empty is told once."""
+        before, told = self._last.get(subject, (None, 0.0))
+        time = self._clock()
+        is_new = now != before if now else bool(before)
+        if not is_new and not (now and time >= told + AGAIN):
+            return False
+        self._last[subject] = now, time
+        return True
 
 
 class Alerts:
     """Compares each judgement of a version with the last one; `delivery` may be None."""
 
-    def __init__(self, delivery: Delivery | None) -> None:
+    def __init__(self, delivery: Delivery | None, clock: Callable[[], float] = monotonic) -> None:
         self._delivery = delivery
-        self._drifting: dict[tuple[str, int], frozenset[str]] = {}
+        self._told = AlertMemory(clock)
 
     def compare(self, model: str, version: int, report: dict[str, Any]) -> None:
         """Take in a report (see `drift_watch.Watch.report`); log and send what is new in it."""
         now = frozenset(report["drifting"])
-        before = self._drifting.get((model, version), frozenset())
-        self._drifting[model, version] = now
-        if now <= before and (now or not before):
+        if not self._told.is_due((model, version), now):
             return
         columns = {
             name: found
@@ -46,21 +67,23 @@ class Alerts:
                 "columns": columns,
             }
             source = f"/models/{model}/versions/{version}"
-            self._delivery.put(event(DRIFT if now else RESOLVED, source, data))
+            self._delivery.put(
+                event(DRIFT if now else RESOLVED, source, data, self._delivery.device)
+            )
 
 
 class DecayAlerts:
     """Compares each look at a version's decay with the last one; `delivery` may be None."""
 
-    def __init__(self, delivery: Delivery | None) -> None:
+    def __init__(self, delivery: Delivery | None, clock: Callable[[], float] = monotonic) -> None:
         self._delivery = delivery
-        self._before: dict[tuple[str, int, str], object] = {}
+        self._told = AlertMemory(clock)
 
     def compare(self, model: str, version: int, report: dict[str, Any]) -> None:
         """Take in a report (see `decay.Decay.report`); log and send what is new in it."""
         for kind, side in ((ESTIMATED, "estimated"), (MEASURED, "measured")):
             found = report[side]
-            if self._is_new(model, version, kind, tuple(found["decayed"])):
+            if self._told.is_due((model, version, kind), tuple(found["decayed"])):
                 more = ("slices",) if kind == MEASURED else ()
                 data = {
                     key: found.get(key) for key in ("decayed", "rows", "since", "metrics", *more)
@@ -70,15 +93,10 @@ class DecayAlerts:
                 text = f"is {side}: " + (f"worse than usual in {worse}" if worse else "as usual")
                 self._tell(bool(worse), kind, model, version, text, data)
         concept = report["concept"]
-        if self._is_new(model, version, CONCEPT, concept["drifting"] or ()):
+        if self._told.is_due((model, version, CONCEPT), bool(concept["drifting"])):
             bad = bool(concept["drifting"])
             text = "is right " + ("less often than" if bad else "again as") + " its scores say"
             self._tell(bad, CONCEPT, model, version, text, concept)
-
-    def _is_new(self, model: str, version: int, kind: str, now: object) -> bool:
-        before = self._before.get((model, version, kind), ())
-        self._before[model, version, kind] = now
-        return now != before
 
     def _tell(
         self, bad: bool, kind: str, model: str, version: int, text: str, data: dict[str, Any]
@@ -86,4 +104,5 @@ class DecayAlerts:
         log.log(logging.WARNING if bad else logging.INFO, "%s %d %s.", model, version, text)
         if self._delivery is not None:
             told = {"model": model, "version": version, **data}
-            self._delivery.put(event(kind, f"/models/{model}/versions/{version}", told))
+            source = f"/models/{model}/versions/{version}"
+            self._delivery.put(event(kind, source, told, self._delivery.device))

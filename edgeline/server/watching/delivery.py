@@ -31,6 +31,7 @@ CONTENT_TYPE = "application/cloudevents+json"
 LIMIT = 1000  # events that wait
 TRIES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time
+LONGEST_ASKED = 300.0  # seconds that a receiver's Retry-After may make of one
 TIMEOUT = 10.0
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
@@ -45,9 +46,12 @@ class Delivery:
         key: bytes | None = None,
         kind: str = CONTENT_TYPE,
         limit: int = LIMIT,
+        device: str = "",
     ) -> None:
-        """`kind` is the media type of what is sent, and `limit` how many of it may wait."""
+        """`kind` is the media type of what is sent, `limit` how many of it may wait, and `device`
+        whose events they are; empty: this host's."""
         self.results: Counter[str] = Counter()
+        self.device = device
         self._name, self._url, self._key = name, url, key
         self._kind, self._limit = kind, limit
         self._events: deque[dict[str, object]] = deque()
@@ -108,6 +112,7 @@ class Delivery:
             headers["X-Hub-Signature-256"] = "sha256=" + digest
         pause, why = FIRST_PAUSE, ""
         for tried in range(TRIES):
+            asked = 0.0
             request = urllib.request.Request(self._url, body, headers, method="POST")
             try:
                 with redirects.urlopen(request, timeout=TIMEOUT) as answer:
@@ -115,7 +120,7 @@ class Delivery:
                 return True
             except urllib.error.HTTPError as error:
                 error.close()
-                why = f"status {error.code}"
+                why, asked = f"status {error.code}", _seconds(error.headers.get("Retry-After"))
                 if error.code not in _AGAIN:
                     break
             except redirects.RedirectError as error:
@@ -123,7 +128,7 @@ class Delivery:
                 break
             except (OSError, ValueError) as error:
                 why = str(getattr(error, "reason", error))
-            if tried + 1 == TRIES or not self._wait(pause):
+            if tried + 1 == TRIES or not self._wait(max(pause, asked)):
                 break
             pause = min(2 * pause, LONGEST_PAUSE)
         log.warning("The %s at %s does not take an event (%s).", self._name, shown(self._url), why)
@@ -138,12 +143,19 @@ class Delivery:
         return monotonic() < self._until
 
 
-def event(kind: str, source: str, data: object, **more: str) -> dict[str, object]:
-    """A CloudEvent of version 1.0; `source` is the model's path on this host."""
+def _seconds(asked: str | None) -> float:
+    """What a busy receiver asks for in Retry-After (RFC 9110, 10.2.3); 0 for none, or a date."""
+    if asked and asked.isascii() and asked.isdigit():
+        return min(float(asked), LONGEST_ASKED)
+    return 0.0
+
+
+def event(kind: str, source: str, data: object, device: str = "", **more: str) -> dict[str, object]:
+    """A CloudEvent of version 1.0; `source` is the model's path on a device, else this host."""
     return {
         "specversion": "1.0",
         "id": uuid.uuid4().hex,
-        "source": f"/{socket.gethostname()}{source}",
+        "source": f"/{device or socket.gethostname()}{source}",
         "type": kind,
         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         "datacontenttype": "application/json",

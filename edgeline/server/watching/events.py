@@ -55,24 +55,31 @@ _PAYLOAD = {
 }
 _TENSORS = "name, shape, datatype and data of each, as in the Open Inference Protocol"
 EVENTS = (
-    EventType(DRIFT, "--webhook", "other columns drift than at the last look", _DRIFT),
+    EventType(
+        DRIFT,
+        "--webhook",
+        "other columns drift than at the last look, and hourly while some do",
+        _DRIFT,
+    ),
     EventType(RESOLVED, "--webhook", "none drifts any more", _DRIFT),
     EventType(
         ESTIMATED,
         "--webhook",
-        "other metrics are estimated to be worse by `--decay-drop` than at the last look",
+        "other metrics are estimated to be worse by `--decay-drop` than at the last look, and "
+        "hourly while some are",
         _DECAY,
     ),
     EventType(
         MEASURED,
         "--webhook",
-        "other metrics of labelled rows are worse by `--decay-drop` than at the last look",
+        "other metrics of labelled rows are worse by `--decay-drop` than at the last look, and "
+        "hourly while some are",
         {**_DECAY, "slices": "the same of each slice, as in `GET /decay`"},
     ),
     EventType(
         CONCEPT,
         "--webhook",
-        "labels begin to come about otherwise, or do not any more",
+        "labels begin to come about otherwise, hourly while they do, and when they do not any more",
         {
             **_VERSION,
             "drifting": "whether they do",

@@ -167,7 +167,7 @@ class Events:
                 "model_version": str(description.version),
                 side: list(_tensors(visible(arrays, self.redacted))),
             }
-            made = event(kind, source, data, **more)
+            made = event(kind, source, data, self.delivery.device, **more)
             made |= {"id": payload.id, "time": payload.time.isoformat(timespec="milliseconds")}
             if not self.delivery.put(made):
                 raise OSError("the receiver is too slow")
@@ -261,7 +261,8 @@ def _sink(settings: ServerSettings) -> Sink:
     redacted = frozenset(filter(None, map(str.strip, settings.payload_redact.split(","))))
     if place.startswith(("http://", "https://")):
         key = read_key(settings.webhook_key)
-        return Events(Delivery("payloads", check_url(place, "payloads"), key), redacted)
+        url = check_url(place, "payloads")
+        return Events(Delivery("payloads", url, key, device=settings.device), redacted)
     files = PayloadFiles(
         place, settings.payload_size, settings.payload_keep, settings.payload_every
     )

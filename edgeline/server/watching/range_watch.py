@@ -103,7 +103,8 @@ class RangeWatch:
                 "range": {**limits, "text": str(allowed)},
                 "refused": self._mode == REFUSE,
             }
-            self._delivery.put(event(OUT_OF_RANGE, f"/models/{name}/versions/{version}", data))
+            source = f"/models/{name}/versions/{version}"
+            self._delivery.put(event(OUT_OF_RANGE, source, data, self._delivery.device))
 
 
 def _takes_raw(description: Description, name: str) -> bool:
