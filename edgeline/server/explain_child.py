@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sampling, vectors
+from edgeline.artifacts.bundle import Bundle
+from edgeline.artifacts.folder import is_of
 from edgeline.artifacts.transformed import RAW
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.explaining import BODY, NUMBER, ExplainOrder, receive, send
+from edgeline.server.explaining import BODY, NUMBER, ExplainOrder, manifest_digest, receive, send
 from edgeline.server.http.compression import decompress
 from edgeline.server.models import loading
 from edgeline.server.models.model import Arrays, Instance, check
@@ -106,27 +109,45 @@ def _fault(error: Exception, name: str) -> dict[str, Any]:
 
 
 def _key(order: ExplainOrder) -> tuple[object, ...]:
-    return order.path, order.name, order.version, order.digest, order.out_of_range
+    return order.path, order.name, order.version, order.manifest, order.out_of_range
 
 
 def _load(order: ExplainOrder) -> _Loaded:
     """The model of an order.
 
     Raises:
-        ServingError: its files are not those of a version that works, or are gone.
+        ServingError: its files are not those of the model that answers, or are gone.
     """
     path = Path(order.path)
     try:
-        loading.verify(path, order.digest)
+        _check_same(bundles.read_manifest(path), order)  # else it may never have been tried
         # the accelerator is the server's, if there is one
         (instance,) = loading.load(path, order.name, order.version, 1, 1, held=True)
+        bundle = instance.description.bundle
+        _check_same(bundle, order)
         recorded = vectors.read(path / vectors.FILE, instance.description.signature).inputs
-    except EdgelineError as error:
+        assert bundle is not None  # it was compared
+        if not is_of(path / vectors.FILE, bundle.files[vectors.FILE]["sha256"]):
+            raise _replaced(order)
+    except (OSError, EdgelineError) as error:
         raise ServingError(Code.UNAVAILABLE, f"It cannot be explained now: {error}") from error
     background = check(recorded, instance.description)
     some = sampling.spread(len(next(iter(background.values()))), BACKGROUND)
     instance.ranges = _ranges(instance, order.out_of_range)
     return _Loaded(_key(order), instance, {n: array[some] for n, array in background.items()})
+
+
+def _check_same(bundle: Bundle | None, order: ExplainOrder) -> None:
+    if bundle is None or manifest_digest(bundle) != order.manifest:
+        raise _replaced(order)
+
+
+def _replaced(order: ExplainOrder) -> ServingError:
+    return ServingError(
+        Code.UNAVAILABLE,
+        f"Model {order.name!r} {order.version} is being replaced: its files are not those of the "
+        "model that answers here. Ask again once the server has loaded them.",
+    )
 
 
 def _ranges(instance: Instance, out_of_range: str) -> RangeCheck | None:

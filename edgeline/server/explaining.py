@@ -3,7 +3,8 @@
     server -- an order and the request's body, a socket --> child `edgeline.server.explain_child`
            -- the number of an order that nobody waits for, a pipe -->
 
-The child reads the body, loads the model from the same files and asks it: what a request takes of
+The child reads the body, loads the model from the same files, if they still are those of the model
+that answers predictions (`ExplainOrder.manifest`), and asks it: what a request takes of
 time and memory, or makes crash, is the child's. It begins with the first explanation, and ends
 `IDLE` seconds after the last. A client that is gone is told to the child, which then stops; by the
 number of its order, since that may end, or not have begun, at the same moment.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -27,6 +29,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from edgeline.artifacts import vectors
+from edgeline.artifacts.bundle import Bundle, manifest_text
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
@@ -52,7 +55,8 @@ class ExplainOrder:
     """What a child is to do.
 
     Attributes:
-        path, name, version, digest: of the version, as of `VersionSource`.
+        path, name, version: of the version, as of `VersionSource`.
+        manifest: of the bundle that answers predictions, as of `manifest_digest`.
         coding: the body's `Content-Encoding`; "" for none.
         seconds: that the explanation may take, once the model is loaded.
         rows: that the model may be asked.
@@ -63,7 +67,7 @@ class ExplainOrder:
     path: str
     name: str
     version: int
-    digest: str
+    manifest: str
     coding: str
     seconds: float
     rows: int
@@ -109,8 +113,10 @@ class Explainer:
             self._check(description, body)
             self._held += 1
             try:
+                assert description.bundle is not None  # it was checked
+                manifest = await apart(manifest_digest, description.bundle)
                 order = ExplainOrder(
-                    *(str(source.path), *key, source.digest, coding),
+                    *(str(source.path), *key, manifest, coding),
                     *(self._settings.explain, self._settings.explain_rows),
                     self._settings.out_of_range,
                 )
@@ -310,6 +316,11 @@ class _Child:
                 return self.process.wait(patience)
         self.process.kill()  # after which `exchange` comes to its end
         return self.process.wait()
+
+
+def manifest_digest(bundle: Bundle) -> str:
+    """sha256 of what a bundle's manifest means: with the digests of its files, the whole bundle."""
+    return hashlib.sha256(manifest_text(bundle).encode()).hexdigest()
 
 
 def send(line: socket.socket, told: Mapping[str, object], body: bytes) -> None:

@@ -40,9 +40,9 @@ ROW = {"amount": [1.5, 2], "count": [3], "name": ["b"]}
 MISSING = {"amount": [1, 2], "count": [4], "name": [None]}
 
 
-def recorded(folder: Path) -> Path:
+def recorded(folder: Path, weight: float = 2.0) -> Path:
     """A bundle `m` with recorded rows and their answers."""
-    made = bundle(folder, model(2.0))
+    made = bundle(folder, model(weight))
     (instance,) = load(made, "m", 1, 1, 1)
     answers = instance.predict(RECORDED)
     vectors.write(made / vectors.FILE, vectors.Vectors(RECORDED, answers, 1e-5))
