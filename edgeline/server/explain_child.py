@@ -2,7 +2,8 @@
 
 `python -m edgeline.server.explain_child MEMORY STOPS`, which may allocate so many bytes besides
 those of its model's files, and reads the file descriptor `STOPS` for orders that nobody waits for.
-It holds the model that was last explained, and ends with the server.
+It holds the model that was last explained, and ends with the server, and not by signals that the
+server gets too, which finishes what it has begun.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -32,6 +34,7 @@ from edgeline.server.models.model import Arrays, Instance, check
 from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.protocols.explanations import ExplainBudget, explain
 from edgeline.server.settings import IGNORE, REFUSE
+from edgeline.server.threads import begin
 from edgeline.server.versions.forkserver import allocated
 from edgeline.server.versions.trial import FILES
 
@@ -66,7 +69,9 @@ class _Stops:
 
 def main(memory: int, stops_file: int) -> int:
     """Work on what comes, until the server ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # these are for the server
+        signal.signal(number, signal.SIG_IGN)
+    begin(_end_with_the_server, stops_file)
     with contextlib.suppress(OSError):  # where memory ends, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     _limit(resource.RLIMIT_CORE, 0)
@@ -94,6 +99,14 @@ def main(memory: int, stops_file: int) -> int:
             told = _fault(error, str(given.get("name")))
         with contextlib.suppress(OSError):
             send(line, told, answer)
+
+
+def _end_with_the_server(stops_file: int) -> None:
+    """End this process with the server, which has the pipe's other end, whatever runs here."""
+    poll = select.poll()
+    poll.register(stops_file, 0)  # that nobody has the other end is always told
+    poll.poll()
+    os._exit(0)
 
 
 def _fault(error: Exception, name: str) -> dict[str, Any]:

@@ -18,10 +18,10 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import socket
 import struct
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -30,10 +30,11 @@ from typing import Any, TypeVar
 
 from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Bundle, manifest_text
+from edgeline.server import fresh_python
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
-from edgeline.server.threads import apart
+from edgeline.server.threads import apart, begin
 from edgeline.server.versions.sources import VersionSource
 from edgeline.server.versions.trial import CLOCK
 
@@ -45,6 +46,7 @@ NUMBER = struct.Struct(">I")
 HEAD = struct.Struct(">II")  # sizes of a message's JSON and of the bytes behind it
 LARGEST = 1 << 26  # bytes of an answer
 _PATIENCE = 0.2  # seconds
+_SAID = 4096  # bytes of a child's stderr that are kept
 _GRACE = 10.0  # seconds after which a child that does not stop is ended
 log = logging.getLogger("edgeline.server")
 T = TypeVar("T")
@@ -221,16 +223,11 @@ class Explainer:
                 raise _nobody()
             told, answer = asking.result()
         except OSError as error:  # it has ended, or the time was over
-            how = await apart(self._end, child)
+            status = await apart(self._end, child)
             if isinstance(error, TimeoutError):
                 message = f"Model {order.name!r} did not answer the explaining process in time."
                 raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
-            log.error("The process that explains %s %d ended (%s).", *key, how)
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"The process that explains model {order.name!r} ended ({how}), perhaps for want "
-                "of memory: ask for fewer instances, or later.",
-            ) from None
+            raise _ended(order, status, await apart(child.last_words)) from None
         finally:
             self._seconds[key] = self._seconds.get(key, 0.0) + monotonic() - began
         self._asked[key] += int(told.get("asked", 0))
@@ -251,12 +248,12 @@ class Explainer:
                 ) from error
         return self._child
 
-    def _end(self, child: _Child) -> str:
-        """End a child; how it had ended."""
+    def _end(self, child: _Child) -> int:
+        """End a child; how it had ended: see `_Child.kill`."""
         status = child.kill(_PATIENCE)
         if self._child is child:
             self._child = None
-        return f"signal {-status}" if status < 0 else f"exit status {status}"
+        return status
 
 
 class _Child:
@@ -265,19 +262,27 @@ class _Child:
     def __init__(self, memory: int) -> None:
         self._socket, theirs = socket.socketpair()
         read, write = os.pipe()
+        said, errors = os.pipe()
+        self._said = b""
         self._stops = open(write, "wb", buffering=0)  # noqa: SIM115  # for as long as this lives
         self._number = 0
         try:
             with theirs:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", MODULE, str(memory), str(read)],
+                    fresh_python.command(MODULE, str(memory), str(read)),
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    stderr=errors,
                     pass_fds=[read],
+                    start_new_session=True,  # what signals the server's group lets it finish
                 )
+        except BaseException:
+            os.close(said)
+            raise
         finally:
             os.close(read)
+            os.close(errors)
+        self._reading = begin(self._read, said)
         nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         with contextlib.suppress(OSError):  # it has ended
             os.setpriority(os.PRIO_PROCESS, self.process.pid, nice)
@@ -316,6 +321,32 @@ class _Child:
                 return self.process.wait(patience)
         self.process.kill()  # after which `exchange` comes to its end
         return self.process.wait()
+
+    def last_words(self) -> str:
+        """The end of what it wrote to stderr, once it has ended."""
+        self._reading.join(_PATIENCE)
+        return self._said.decode(errors="replace").strip()
+
+    def _read(self, said: int) -> None:
+        """Keep the end of what it writes, until it ends."""
+        with open(said, "rb", buffering=0) as stream:
+            while piece := stream.read(_SAID):
+                self._said = (self._said + piece)[-_SAID:]
+
+
+def _ended(order: ExplainOrder, status: int, said: str) -> ServingError:
+    """What is told of a child that ended at work, and logged with the last that it wrote."""
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    log.error(
+        "The process that explains %s %d ended (%s).%s",
+        *(order.name, order.version, how, f"\n{said}" if said else ""),
+    )
+    message = f"The process that explains model {order.name!r} ended ({how})"
+    if status == -signal.SIGKILL or "MemoryError" in said or "bad_alloc" in said:
+        message += ", perhaps for want of memory: ask for fewer instances, or later."
+    else:
+        message += ": see the server's log."
+    return ServingError(Code.UNAVAILABLE, message)
 
 
 def manifest_digest(bundle: Bundle) -> str:
