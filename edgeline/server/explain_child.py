@@ -27,7 +27,8 @@ from edgeline.artifacts.folder import is_of
 from edgeline.artifacts.transformed import RAW
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.explaining import BODY, NUMBER, ExplainOrder, manifest_digest, receive, send
+from edgeline.server.explaining import BODY, ExplainOrder, manifest_digest
+from edgeline.server.explaining_messages import NUMBER, receive, send
 from edgeline.server.http.compression import decompress
 from edgeline.server.models import loading
 from edgeline.server.models.model import Arrays, Instance, check

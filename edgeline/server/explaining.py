@@ -15,12 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import signal
 import socket
-import struct
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,6 +30,7 @@ from edgeline.artifacts import vectors
 from edgeline.artifacts.bundle import Bundle, manifest_text
 from edgeline.server import fresh_python
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.explaining_messages import NUMBER, receive, send
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart, begin
@@ -42,9 +41,6 @@ MODULE = "edgeline.server.explain_child"
 BODY = 1 << 20  # bytes of a request, as sent and decompressed
 IDLE = 60.0  # seconds
 NICENESS = 10  # more than the server's
-NUMBER = struct.Struct(">I")
-HEAD = struct.Struct(">II")  # sizes of a message's JSON and of the bytes behind it
-LARGEST = 1 << 26  # bytes of an answer
 _PATIENCE = 0.2  # seconds
 _SAID = 4096  # bytes of a child's stderr that are kept
 _GRACE = 10.0  # seconds after which a child that does not stop is ended
@@ -352,41 +348,6 @@ def _ended(order: ExplainOrder, status: int, said: str) -> ServingError:
 def manifest_digest(bundle: Bundle) -> str:
     """sha256 of what a bundle's manifest means: with the digests of its files, the whole bundle."""
     return hashlib.sha256(manifest_text(bundle).encode()).hexdigest()
-
-
-def send(line: socket.socket, told: Mapping[str, object], body: bytes) -> None:
-    """Send a message: JSON and bytes."""
-    text = json.dumps(told).encode()
-    line.sendall(HEAD.pack(len(text), len(body)) + text + body)
-
-
-def receive(line: socket.socket, end: float = float("inf")) -> tuple[dict[str, Any], bytes]:
-    """Receive one, until a point of `time.monotonic`.
-
-    Raises:
-        EOFError, OSError: the other side has ended.
-        TimeoutError: the time is over.
-    """
-    sizes = HEAD.unpack(_exactly(line, HEAD.size, end))
-    if sum(sizes) > LARGEST:
-        raise ConnectionError("it sends too much")
-    try:
-        told: dict[str, Any] = json.loads(_exactly(line, sizes[0], end))
-    except ValueError as error:
-        raise ConnectionError("it sends what is not JSON") from error
-    return told, _exactly(line, sizes[1], end)
-
-
-def _exactly(line: socket.socket, size: int, end: float) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        if end < float("inf"):
-            line.settimeout(max(0.001, end - monotonic()))
-        piece = line.recv(min(1 << 16, size - len(found)))
-        if not piece:
-            raise ConnectionError("it has ended")
-        found += piece
-    return bytes(found)
 
 
 async def _first(
