@@ -88,7 +88,7 @@ def attribute(
     found = Attributions(
         np.full((count, len(features)), np.nan), base, score, np.zeros(count, bool)
     )
-    known = finite_scores(models[0], background)
+    known = finite_scores(models[0], background, "to a row of the background")
     order = answers_of_an_order(len(features))
     most = max(1, min(len(known), evaluations // order))
     again = max(1, evaluations // (order * most))
@@ -111,12 +111,14 @@ def attribute(
             given = {name: array[chosen] for name, array in rows.items()}
             some = Pairs.of(given, numbers[chosen], background, (most, again), seed)
             try:
-                values, base, score = some.explained(answers, given, targets[chosen], known)
+                target = targets[chosen]
+                own = np.take_along_axis(finite_scores(answers, given), target[:, None], axis=1)
+                values, base = some.explained(answers, own[:, 0], target, known)
             except BaseException:
                 failed.set()
                 raise
             found.values[chosen], found.base[chosen] = values.mean(axis=1), base
-            found.score[chosen] = score
+            found.score[chosen] = own[:, 0]
             found.done[chosen] = True
 
     if len(models) == 1:
@@ -176,15 +178,14 @@ class Pairs:
     def explained(
         self,
         answers: ModelAnswers,
-        rows: Arrays,
+        own: Floats,
         targets: npt.NDArray[np.int64],
         known: Floats,
         at_once: int = 0,
-    ) -> tuple[Floats, Floats, Floats]:
-        """What each pair's features add, [rows, pairs of each, features], and base and score
-        [rows]; `known` are the background's scores. The model is asked `at_once` rows at a time,
-        with 0 `AT_ONCE`."""
-        own = np.take_along_axis(finite_scores(answers, rows), targets[:, None], axis=1)[:, 0]
+    ) -> tuple[Floats, Floats]:
+        """What each pair's features add, [rows, pairs of each, features], and base [rows]; `own`
+        are the rows' scores [rows], `known` the background's. The model is asked `at_once` rows at
+        a time, with 0 `AT_ONCE`."""
         target = targets[self.row]
         turns = np.cumsum(self.changes, axis=1, dtype=np.int64)  # changes up to and with each turn
         total = turns[:, -1]
@@ -202,7 +203,9 @@ class Pairs:
                 name: array[np.where(taken[:, at], first[here], second[here])]
                 for at, (name, array) in enumerate(self.pool.items())
             }
-            scores = finite_scores(answers, mixed)
+            scores = finite_scores(
+                answers, mixed, "where a row has some of its features from another"
+            )
             asked[here] = np.take_along_axis(scores, target[pair][here, None], axis=1)[:, 0]
         # scores by how many features have changed
         table = np.empty((len(self.row), self.order.shape[1] + 1))
@@ -218,7 +221,6 @@ class Pairs:
         return (
             values.reshape(*each, steps.shape[1]),
             table[:, 0].reshape(each).mean(axis=1),
-            own,
         )
 
 
@@ -248,8 +250,8 @@ def _fit(rows: Arrays) -> int:
     return max(1, AT_ONCE_BYTES // max(one, 1))
 
 
-def finite_scores(answers: ModelAnswers, rows: Arrays) -> Floats:
-    """What the model answers to rows.
+def finite_scores(answers: ModelAnswers, rows: Arrays, of: str = "to a row") -> Floats:
+    """What the model answers to rows; `of` says which these are.
 
     Raises:
         EdgelineError: it is not finite.
@@ -258,7 +260,7 @@ def finite_scores(answers: ModelAnswers, rows: Arrays) -> Floats:
     if not np.isfinite(found).all():
         wrong = found[~np.isfinite(found).all(axis=1)][0].tolist()
         raise EdgelineError(
-            f"The model answers {wrong} where a row has some of its features from another row, so "
-            "it cannot be explained: make it give finite numbers for any values of the training."
+            f"The model answers {wrong} {of}, so it cannot be explained: make it give finite "
+            "numbers for any values of the training."
         )
     return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, process_time
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ FEW, AT_ONCE = 4, 512  # rows that the model is asked at once, at first and at m
 LOOK = 0.02  # seconds of a core between two looks at the budget, if the model is not slower
 FIRST = 0.5  # of the time, that the first round may take by what the background's rows took
 ROUNDS = 100  # after which a part hardly changes
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,45 +73,47 @@ def least_evaluations(rows: int, features: int, background: int) -> int:
 
 
 def estimate(
+    asking: BudgetedAsking,
     model: ModelAnswers,
     rows: Arrays,
+    own: Floats,
     targets: npt.NDArray[np.int64],
     background: Arrays,
-    evaluations: int,
-    until: float,
-    unwanted: Callable[[], bool] = lambda: False,
 ) -> ShapleyEstimate:
     """Explain rows by a model's answers, as well as the budget allows.
 
     Args:
+        asking: asks the model, within the budget. It may have asked the rows themselves already.
+        model: raw features [rows, ...] to scores [rows, outputs].
         rows: raw features, [rows, ...] each; each is a feature, whatever its shape.
+        own: the score of each row, finite, float64 [rows].
         targets: which output is explained of each row, int64 [rows].
         background: rows whose values stand for an unknown one, [background, ...] each.
-        evaluations: rows that the model is asked at most, `least_evaluations` or more.
-        until: `time.monotonic()` after which what is begun is dropped.
-        unwanted: asked before each call of the model.
 
     Raises:
         OutOfTimeError: the time was over in the first round.
         UnwantedError: nobody wants the answer.
         EdgelineError: the model refuses a row, or answers what is not finite.
     """
-    asking = _Asking(model, until, unwanted)
+
+    def answers(some: Arrays) -> Floats:
+        return np.concatenate(asking(model, some))
+
     count, features = len(targets), len(rows)
     began = monotonic()
-    known = finite_scores(asking, background)
+    known = finite_scores(answers, background, "to a recorded row")
     rate = len(known) / max(monotonic() - began, 1e-6)
     order = count * answers_of_an_order(features)
-    fit = int(min(evaluations - len(known) - count, FIRST * (until - monotonic()) * rate))
+    fit = int(min(asking.left, FIRST * (asking.until - monotonic()) * rate))
     used = max(1, min(len(known), fit // order))
     sums = np.zeros((count, len(known), features))
     pairs = np.zeros((count, len(known)), np.int64)
-    bases, score, turn = np.zeros(count), np.zeros(count), 0
-    rounds = max(1, min(ROUNDS, (evaluations - len(known)) // (order * used + count)))
+    bases, turn = np.zeros(count), 0
+    rounds = max(1, min(ROUNDS, asking.left // (order * used)))
     while turn < rounds:
         made = Pairs.of(rows, np.zeros(count, np.int64), background, (used, 1), turn)
         try:
-            steps, base, score = made.explained(asking, rows, targets, known, AT_ONCE)
+            steps, base = made.explained(answers, own, targets, known, AT_ONCE)
         except OutOfTimeError:
             if not turn:
                 raise
@@ -121,7 +125,7 @@ def estimate(
         sums.sum(axis=1) / (2 * used * turn),
         _errors(sums, pairs),
         bases / turn,
-        score,
+        own,
         used * turn,
         int((pairs[0] > 0).sum()),
         asking.asked,
@@ -140,26 +144,42 @@ def _errors(sums: Floats, pairs: npt.NDArray[np.int64]) -> Floats:
     return found
 
 
-class _Asking:
-    """A model that is asked a few rows at a time, as long as there is time and somebody waits.
+class BudgetedAsking:
+    """Asks a model a few rows at a time, as long as there is time and somebody waits.
 
-    How many depends on how quick it is: a call cannot be ended.
+    How many depends on how quick it is: a call cannot be ended. `asked` are the rows so far, `left`
+    those that it may still be asked.
     """
 
-    def __init__(self, model: ModelAnswers, until: float, unwanted: Callable[[], bool]) -> None:
-        self._model, self._until, self._unwanted = model, until, unwanted
+    def __init__(
+        self, evaluations: int, until: float, unwanted: Callable[[], bool] = lambda: False
+    ) -> None:
+        """A budget of rows, until a point of `time.monotonic`; `unwanted` is asked before each
+        call of the model."""
+        self._evaluations, self.until, self._unwanted = evaluations, until, unwanted
         self.asked, self._most = 0, FEW
 
-    def __call__(self, rows: Arrays) -> Floats:
+    @property
+    def left(self) -> int:
+        return self._evaluations - self.asked
+
+    def __call__(self, model: Callable[[Arrays], T], rows: Arrays) -> list[T]:
+        """What a model answers to some rows after the others.
+
+        Raises:
+            OutOfTimeError: the time is over.
+            UnwantedError: nobody wants the answer.
+        """
         count = len(next(iter(rows.values())))
-        found, start = [], 0
+        found: list[T] = []
+        start = 0
         while start < count:
             if self._unwanted():
                 raise UnwantedError
-            if monotonic() > self._until:
+            if monotonic() > self.until:
                 raise OutOfTimeError
             end, began = min(count, start + self._most), process_time()
-            found.append(self._model({name: array[start:end] for name, array in rows.items()}))
+            found.append(model({name: array[start:end] for name, array in rows.items()}))
             spent = process_time() - began
             self.asked += end - start
             if spent > LOOK:
@@ -167,4 +187,4 @@ class _Asking:
             elif spent < LOOK / 2 and end - start == self._most:
                 self._most = min(2 * self._most, AT_ONCE)
             start = end
-        return np.concatenate(found)
+        return found

@@ -12,7 +12,7 @@ Every endpoint and gRPC method is of one kind:
 | `HEALTH` | whether the server lives and is ready | none | everybody |
 | `MODEL_HEALTH` | whether a model is ready, its versions' states | `metadata` | everybody |
 | `PREDICTION` | infer, predict, classify, regress | `predict` | everybody |
-| `EXPLANATION` | what predictions rest on | `explain` | own calls |
+| `EXPLANATION` | what predictions rest on | `explain` | own calls, without a certificate |
 | `METADATA` | models, their inputs, statistics, metrics | `metadata` | own calls |
 | `PUBLIC` | the page without its data, OpenAPI, reflection | none | own calls |
 | `READ` | what the page shows, drift included | `read` | own calls |
@@ -21,7 +21,8 @@ Every endpoint and gRPC method is of one kind:
 | `ADMIN` | loading, unloading, rollouts, updates | `admin` | own calls over loopback |
 
 `predict` and `explain` allow `metadata` too, and `admin` everything. A client certificate that the
-server's CA signed (mTLS) allows `predict`. The status of a model's versions (`/v1/models/MODEL`,
+server's CA signed (mTLS) allows `predict`; it never explains, with or without a token file, but
+beside a token that does. The status of a model's versions (`/v1/models/MODEL`,
 GetModelStatus) is health: KServe v1 and TensorFlow Serving's load balancers probe by it.
 
 A call is own unless it is from another site's page in a browser or came through a proxy (see
@@ -126,6 +127,12 @@ class Access:
         if self.tokens is None:
             if not kind.foreign:
                 self._check_untokened(kind is ADMIN, peer, headers)
+            if kind is EXPLANATION and peer.startswith("tls:"):
+                raise ServingError(
+                    Code.PERMISSION_DENIED,
+                    "A client certificate alone does not explain: serve with --tokens and send a "
+                    "token of the scope 'explain'.",
+                )
             return
         if not kind.scope:
             return

@@ -2,7 +2,8 @@
 
 `python -m edgeline.server.explain_child MEMORY STOPS`, which may allocate so many bytes besides
 those of its model's files, and reads the file descriptor `STOPS` for orders that nobody waits for.
-It holds the model that was last explained, and ends with the server.
+It holds the model that was last explained, and ends with the server, and not by signals that the
+server gets too, which finishes what it has begun.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -18,17 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sampling, vectors
+from edgeline.artifacts.bundle import Bundle
+from edgeline.artifacts.folder import is_of
 from edgeline.artifacts.transformed import RAW
 from edgeline.errors import EdgelineError
 from edgeline.server.errors import Code, ServingError
-from edgeline.server.explaining import BODY, NUMBER, ExplainOrder, receive, send
+from edgeline.server.explaining import BODY, ExplainOrder, manifest_digest
+from edgeline.server.explaining_messages import NUMBER, receive, send
 from edgeline.server.http.compression import decompress
 from edgeline.server.models import loading
 from edgeline.server.models.model import Arrays, Instance, check
 from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.protocols.explanations import ExplainBudget, explain
 from edgeline.server.settings import IGNORE, REFUSE
+from edgeline.server.threads import begin
 from edgeline.server.versions.forkserver import allocated
 from edgeline.server.versions.trial import FILES
 
@@ -63,7 +70,9 @@ class _Stops:
 
 def main(memory: int, stops_file: int) -> int:
     """Work on what comes, until the server ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # these are for the server
+        signal.signal(number, signal.SIG_IGN)
+    begin(_end_with_the_server, stops_file)
     with contextlib.suppress(OSError):  # where memory ends, this process goes first
         Path("/proc/self/oom_score_adj").write_text("1000")
     _limit(resource.RLIMIT_CORE, 0)
@@ -93,6 +102,14 @@ def main(memory: int, stops_file: int) -> int:
             send(line, told, answer)
 
 
+def _end_with_the_server(stops_file: int) -> None:
+    """End this process with the server, which has the pipe's other end, whatever runs here."""
+    poll = select.poll()
+    poll.register(stops_file, 0)  # that nobody has the other end is always told
+    poll.poll()
+    os._exit(0)
+
+
 def _fault(error: Exception, name: str) -> dict[str, Any]:
     if isinstance(error, ServingError):
         return {"code": int(error.code), "message": str(error), "http": error.http}
@@ -106,27 +123,45 @@ def _fault(error: Exception, name: str) -> dict[str, Any]:
 
 
 def _key(order: ExplainOrder) -> tuple[object, ...]:
-    return order.path, order.name, order.version, order.digest, order.out_of_range
+    return order.path, order.name, order.version, order.manifest, order.out_of_range
 
 
 def _load(order: ExplainOrder) -> _Loaded:
     """The model of an order.
 
     Raises:
-        ServingError: its files are not those of a version that works, or are gone.
+        ServingError: its files are not those of the model that answers, or are gone.
     """
     path = Path(order.path)
     try:
-        loading.verify(path, order.digest)
+        _check_same(bundles.read_manifest(path), order)  # else it may never have been tried
         # the accelerator is the server's, if there is one
         (instance,) = loading.load(path, order.name, order.version, 1, 1, held=True)
+        bundle = instance.description.bundle
+        _check_same(bundle, order)
         recorded = vectors.read(path / vectors.FILE, instance.description.signature).inputs
-    except EdgelineError as error:
+        assert bundle is not None  # it was compared
+        if not is_of(path / vectors.FILE, bundle.files[vectors.FILE]["sha256"]):
+            raise _replaced(order)
+    except (OSError, EdgelineError) as error:
         raise ServingError(Code.UNAVAILABLE, f"It cannot be explained now: {error}") from error
     background = check(recorded, instance.description)
     some = sampling.spread(len(next(iter(background.values()))), BACKGROUND)
     instance.ranges = _ranges(instance, order.out_of_range)
     return _Loaded(_key(order), instance, {n: array[some] for n, array in background.items()})
+
+
+def _check_same(bundle: Bundle | None, order: ExplainOrder) -> None:
+    if bundle is None or manifest_digest(bundle) != order.manifest:
+        raise _replaced(order)
+
+
+def _replaced(order: ExplainOrder) -> ServingError:
+    return ServingError(
+        Code.UNAVAILABLE,
+        f"Model {order.name!r} {order.version} is being replaced: its files are not those of the "
+        "model that answers here. Ask again once the server has loaded them.",
+    )
 
 
 def _ranges(instance: Instance, out_of_range: str) -> RangeCheck | None:

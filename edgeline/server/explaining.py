@@ -3,7 +3,8 @@
     server -- an order and the request's body, a socket --> child `edgeline.server.explain_child`
            -- the number of an order that nobody waits for, a pipe -->
 
-The child reads the body, loads the model from the same files and asks it: what a request takes of
+The child reads the body, loads the model from the same files, if they still are those of the model
+that answers predictions (`ExplainOrder.manifest`), and asks it: what a request takes of
 time and memory, or makes crash, is the child's. It begins with the first explanation, and ends
 `IDLE` seconds after the last. A client that is gone is told to the child, which then stops; by the
 number of its order, since that may end, or not have begun, at the same moment.
@@ -13,13 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import hashlib
 import logging
 import os
+import signal
 import socket
-import struct
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -27,10 +27,13 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from edgeline.artifacts import vectors
+from edgeline.artifacts.bundle import Bundle, manifest_text
+from edgeline.server import fresh_python
 from edgeline.server.errors import Code, ServingError
+from edgeline.server.explaining_messages import NUMBER, receive, send
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
-from edgeline.server.threads import apart
+from edgeline.server.threads import apart, begin
 from edgeline.server.versions.sources import VersionSource
 from edgeline.server.versions.trial import CLOCK
 
@@ -38,10 +41,8 @@ MODULE = "edgeline.server.explain_child"
 BODY = 1 << 20  # bytes of a request, as sent and decompressed
 IDLE = 60.0  # seconds
 NICENESS = 10  # more than the server's
-NUMBER = struct.Struct(">I")
-HEAD = struct.Struct(">II")  # sizes of a message's JSON and of the bytes behind it
-LARGEST = 1 << 26  # bytes of an answer
 _PATIENCE = 0.2  # seconds
+_SAID = 4096  # bytes of a child's stderr that are kept
 _GRACE = 10.0  # seconds after which a child that does not stop is ended
 log = logging.getLogger("edgeline.server")
 T = TypeVar("T")
@@ -52,7 +53,8 @@ class ExplainOrder:
     """What a child is to do.
 
     Attributes:
-        path, name, version, digest: of the version, as of `VersionSource`.
+        path, name, version: of the version, as of `VersionSource`.
+        manifest: of the bundle that answers predictions, as of `manifest_digest`.
         coding: the body's `Content-Encoding`; "" for none.
         seconds: that the explanation may take, once the model is loaded.
         rows: that the model may be asked.
@@ -63,7 +65,7 @@ class ExplainOrder:
     path: str
     name: str
     version: int
-    digest: str
+    manifest: str
     coding: str
     seconds: float
     rows: int
@@ -109,8 +111,10 @@ class Explainer:
             self._check(description, body)
             self._held += 1
             try:
+                assert description.bundle is not None  # it was checked
+                manifest = await apart(manifest_digest, description.bundle)
                 order = ExplainOrder(
-                    *(str(source.path), *key, source.digest, coding),
+                    *(str(source.path), *key, manifest, coding),
                     *(self._settings.explain, self._settings.explain_rows),
                     self._settings.out_of_range,
                 )
@@ -215,16 +219,11 @@ class Explainer:
                 raise _nobody()
             told, answer = asking.result()
         except OSError as error:  # it has ended, or the time was over
-            how = await apart(self._end, child)
+            status = await apart(self._end, child)
             if isinstance(error, TimeoutError):
                 message = f"Model {order.name!r} did not answer the explaining process in time."
                 raise ServingError(Code.DEADLINE_EXCEEDED, message) from None
-            log.error("The process that explains %s %d ended (%s).", *key, how)
-            raise ServingError(
-                Code.UNAVAILABLE,
-                f"The process that explains model {order.name!r} ended ({how}), perhaps for want "
-                "of memory: ask for fewer instances, or later.",
-            ) from None
+            raise _ended(order, status, await apart(child.last_words)) from None
         finally:
             self._seconds[key] = self._seconds.get(key, 0.0) + monotonic() - began
         self._asked[key] += int(told.get("asked", 0))
@@ -245,12 +244,12 @@ class Explainer:
                 ) from error
         return self._child
 
-    def _end(self, child: _Child) -> str:
-        """End a child; how it had ended."""
+    def _end(self, child: _Child) -> int:
+        """End a child; how it had ended: see `_Child.kill`."""
         status = child.kill(_PATIENCE)
         if self._child is child:
             self._child = None
-        return f"signal {-status}" if status < 0 else f"exit status {status}"
+        return status
 
 
 class _Child:
@@ -259,19 +258,27 @@ class _Child:
     def __init__(self, memory: int) -> None:
         self._socket, theirs = socket.socketpair()
         read, write = os.pipe()
+        said, errors = os.pipe()
+        self._said = b""
         self._stops = open(write, "wb", buffering=0)  # noqa: SIM115  # for as long as this lives
         self._number = 0
         try:
             with theirs:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", MODULE, str(memory), str(read)],
+                    fresh_python.command(MODULE, str(memory), str(read)),
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    stderr=errors,
                     pass_fds=[read],
+                    start_new_session=True,  # what signals the server's group lets it finish
                 )
+        except BaseException:
+            os.close(said)
+            raise
         finally:
             os.close(read)
+            os.close(errors)
+        self._reading = begin(self._read, said)
         nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         with contextlib.suppress(OSError):  # it has ended
             os.setpriority(os.PRIO_PROCESS, self.process.pid, nice)
@@ -311,40 +318,36 @@ class _Child:
         self.process.kill()  # after which `exchange` comes to its end
         return self.process.wait()
 
+    def last_words(self) -> str:
+        """The end of what it wrote to stderr, once it has ended."""
+        self._reading.join(_PATIENCE)
+        return self._said.decode(errors="replace").strip()
 
-def send(line: socket.socket, told: Mapping[str, object], body: bytes) -> None:
-    """Send a message: JSON and bytes."""
-    text = json.dumps(told).encode()
-    line.sendall(HEAD.pack(len(text), len(body)) + text + body)
-
-
-def receive(line: socket.socket, end: float = float("inf")) -> tuple[dict[str, Any], bytes]:
-    """Receive one, until a point of `time.monotonic`.
-
-    Raises:
-        EOFError, OSError: the other side has ended.
-        TimeoutError: the time is over.
-    """
-    sizes = HEAD.unpack(_exactly(line, HEAD.size, end))
-    if sum(sizes) > LARGEST:
-        raise ConnectionError("it sends too much")
-    try:
-        told: dict[str, Any] = json.loads(_exactly(line, sizes[0], end))
-    except ValueError as error:
-        raise ConnectionError("it sends what is not JSON") from error
-    return told, _exactly(line, sizes[1], end)
+    def _read(self, said: int) -> None:
+        """Keep the end of what it writes, until it ends."""
+        with open(said, "rb", buffering=0) as stream:
+            while piece := stream.read(_SAID):
+                self._said = (self._said + piece)[-_SAID:]
 
 
-def _exactly(line: socket.socket, size: int, end: float) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        if end < float("inf"):
-            line.settimeout(max(0.001, end - monotonic()))
-        piece = line.recv(min(1 << 16, size - len(found)))
-        if not piece:
-            raise ConnectionError("it has ended")
-        found += piece
-    return bytes(found)
+def _ended(order: ExplainOrder, status: int, said: str) -> ServingError:
+    """What is told of a child that ended at work, and logged with the last that it wrote."""
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    log.error(
+        "The process that explains %s %d ended (%s).%s",
+        *(order.name, order.version, how, f"\n{said}" if said else ""),
+    )
+    message = f"The process that explains model {order.name!r} ended ({how})"
+    if status == -signal.SIGKILL or "MemoryError" in said or "bad_alloc" in said:
+        message += ", perhaps for want of memory: ask for fewer instances, or later."
+    else:
+        message += ": see the server's log."
+    return ServingError(Code.UNAVAILABLE, message)
+
+
+def manifest_digest(bundle: Bundle) -> str:
+    """sha256 of what a bundle's manifest means: with the digests of its files, the whole bundle."""
+    return hashlib.sha256(manifest_text(bundle).encode()).hexdigest()
 
 
 async def _first(

@@ -40,9 +40,9 @@ ROW = {"amount": [1.5, 2], "count": [3], "name": ["b"]}
 MISSING = {"amount": [1, 2], "count": [4], "name": [None]}
 
 
-def recorded(folder: Path) -> Path:
+def recorded(folder: Path, weight: float = 2.0) -> Path:
     """A bundle `m` with recorded rows and their answers."""
-    made = bundle(folder, model(2.0))
+    made = bundle(folder, model(weight))
     (instance,) = load(made, "m", 1, 1, 1)
     answers = instance.predict(RECORDED)
     vectors.write(made / vectors.FILE, vectors.Vectors(RECORDED, answers, 1e-5))
@@ -106,7 +106,7 @@ def test_an_answer_adds_up_and_is_what_the_component_computes(explaining, made):
         "count": np.array([[3], [4]], np.int64),
         "name": np.array([[b"b"], [b""]], object),
     }
-    rounds = (200 - 4) // (2 * 4 * shapley.answers_of_an_order(3) + 2)
+    rounds = (200 - 4 - 2) // (2 * 4 * shapley.answers_of_an_order(3))
     zeros = np.zeros(2, np.int64)
     evaluations = 4 * shapley.answers_of_an_order(3)
     each = [
@@ -159,10 +159,16 @@ def test_what_is_refused_says_why(explaining):
         ({"instances": [{"amount": [1, 2]}]}, "lacks inputs 'count', 'name'"),
         ({"instances": [{**ROW, "fare": 1}]}, "unknown input 'fare'"),
         ({"instances": [{**ROW, "amount": [1e40, 1]}]}, "out of range"),
-        ({"instances": [{**ROW, "amount": [None, 1]}]}, "so it cannot be explained"),
+        ({"instances": [{**ROW, "amount": [None, 1]}]}, "to instances[0], so it cannot be expl"),
     ):
         status, answer, _ = explaining.ask("POST", PATH, body)
         assert (status, said in answer["error"]) == (400, True), answer
+    # one of several is refused in its place
+    status, answer = explain(explaining, ROW, {**ROW, "amount": [None, 1]}, MISSING)
+    assert status == 200
+    assert "answers [nan] to instances[1]" in answer["explanations"][1]["error"]
+    assert all("score" in answer["explanations"][place] for place in (0, 2))
+    assert len(answer["predictions"]) == 3
     status, answer = explain(explaining, *[ROW] * 50)
     assert status == 413
     assert "--explain-rows is 200: ask for 39 at once at most." in answer["error"]

@@ -15,6 +15,7 @@ from test_rollouts import changed, declare
 
 from edgeline.server.access import (
     ADMIN,
+    EXPLANATION,
     HEALTH,
     LABELS,
     METADATA,
@@ -213,6 +214,12 @@ def test_a_certificate_is_for_its_own_name():
     for kind in (READ, LABELS, METADATA):
         assert allowed(Access(), kind, "tls:camera", host="edge-7.factory.example")
         assert not allowed(Access(), kind, "tls:camera", via="1.1 proxy")
+
+
+def test_a_certificate_alone_does_not_explain():
+    assert allowed(Access(), EXPLANATION, "10.0.0.9", host="localhost")
+    assert not allowed(Access(), EXPLANATION, "tls:camera", host="localhost")
+    assert allowed(Access({}), PREDICTION, "tls:camera", host="localhost")
 
 
 def test_no_route_but_predictions_and_health_is_for_all():

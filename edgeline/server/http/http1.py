@@ -1,7 +1,8 @@
 """HTTP/1.1 on asyncio, with every limit that a server at the edge of a network needs.
 
 A connection serves one request at a time; what came behind it stays bytes, and nothing more is
-read, until it is answered. What it may cost is bounded: the header's bytes, the body's (from
+read, until it is answered; but of a client whose end the request wants to know (`silent`), up to
+`_BEHIND` bytes. What it may cost is bounded: the header's bytes, the body's (from
 Content-Length before any is read), the bytes held over all connections, those of answers that wait
 among them, the time to send a request, to read an answer, and to be silent. Times are kept by one
 sweep a second over all connections (`HttpServer.sweep`), so that a request costs no timer.
@@ -33,6 +34,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([^#]*)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
 _FULL = "The server holds as many requests as its memory allows."
 _CODES = {501: Code.UNIMPLEMENTED, 503: Code.UNAVAILABLE}
+_BEHIND = 1 << 16  # bytes held behind a request that wants to know when its client ends
 _LARGE = 1 << 16  # bytes of an answer that a connection may hold for long
 _SINGLE = (b"content-length", b"host")  # which one is meant, two readers may take otherwise
 
@@ -314,7 +316,9 @@ class Http1(asyncio.Protocol):
 
     def _pause(self) -> None:
         """Read no more while something is held, and on when nothing is."""
-        if bool(self._held) is not self._paused and not self._transport.is_closing():
+        listens = self._running is not None and self._running.silent is not None
+        wanted = len(self._held) > (_BEHIND if listens else 0)
+        if wanted is not self._paused and not self._transport.is_closing():
             self._paused = not self._paused
             (self._transport.pause_reading if self._paused else self._transport.resume_reading)()
 
@@ -365,6 +369,8 @@ class Http1(asyncio.Protocol):
             not self._waiting and not self._held and b"content-encoding" not in item.headers
         )
         self.server.handler(item, partial(self._reply, item))
+        if self._ended and self._running is item and item.silent is not None:
+            item.silent()
 
     def _reply(self, request: HttpRequest, response: HttpResponse) -> None:
         if request.head:  # else it was answered before: it has timed out

@@ -7,7 +7,8 @@
 
 `score` is that of the output that is explained (see `edgeline.runtimes.explained_output`), `base`
 and the attributions add up to it, and `errors` are standard errors (see
-`edgeline.runtimes.shapley_rounds`), null where a single background row was used.
+`edgeline.runtimes.shapley_rounds`), null where a single background row was used. An instance that
+is refused, or whose score is not finite, has `{"error": why}` in its place.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edgeline.runtimes import explained_output
 from edgeline.runtimes.interpreter import dequantise
 from edgeline.runtimes.shapley import Floats
 from edgeline.runtimes.shapley_rounds import (
+    BudgetedAsking,
     OutOfTimeError,
     ShapleyEstimate,
     UnwantedError,
@@ -73,15 +75,29 @@ def explain(
     fit, refused = instance.prepare_each(from_rows(given, description))
     count, known = (len(next(iter(each.values()))) for each in (fit, background))
     _check_budget(count, len(fit), known, budget)
-    answers = instance.predict(fit)
     output = _explained(description)
     bundle = description.bundle
     assert bundle is not None  # whose recorded rows are the background
-    chosen = explained_output.targets(bundle.task, _scores(answers, output, description))
+    asking = BudgetedAsking(budget.rows, until, unwanted)
     try:
+        pieces = asking(instance.predict, fit)
+        answers = {name: np.concatenate([each[name] for each in pieces]) for name in pieces[0]}
+        scores = _scores(answers, output, description)
+        _check_columns(scores, bundle.task, output, description)
+        places = [row for row in range(count + len(refused)) if row not in refused]
+        finite = np.isfinite(scores).all(axis=1)
+        odd = {
+            places[row]: _not_finite(places[row], scores[row]) for row in np.flatnonzero(~finite)
+        }
+        if not finite.any():
+            raise invalid(next(iter(odd.values())))
+        explained = {name: array[finite] for name, array in fit.items()}
+        scores = scores[finite]
+        chosen = explained_output.targets(bundle.task, scores)
         found = estimate(
+            asking,
             lambda rows: _scores(_mixed(rows, instance), output, description),
-            *(fit, chosen, background, budget.rows, until, unwanted),
+            *(explained, scores[np.arange(len(scores)), chosen], chosen, background),
         )
     except OutOfTimeError:
         raise ServingError(
@@ -97,7 +113,7 @@ def explain(
     ]
     document: dict[str, object] = {
         "predictions": with_refused(to_rows(answers), fit, refused),
-        "explanations": with_refused(_told(found, list(fit), names), fit, refused),
+        "explanations": with_refused(_told(found, list(fit), names), explained, {**refused, **odd}),
     }
     return write_all(document, answers, instance.outside.parameters), found.asked
 
@@ -115,6 +131,23 @@ def _check_budget(count: int, features: int, background: int, budget: ExplainBud
         f"--explain-rows is {budget.rows:,}: {fewer}.",
         413,
     )
+
+
+def _not_finite(place: int, scores: Floats) -> str:
+    return (
+        f"The model answers {scores.tolist()} to instances[{place}], so it cannot be explained: "
+        "give it values as in the training."
+    )
+
+
+def _check_columns(scores: Floats, task: str, output: str, description: Description) -> None:
+    """Refuse a regression of several numbers, of which nothing says which is meant."""
+    if task == explained_output.REGRESSION and scores.shape[1] > 1:
+        raise ServingError(
+            Code.UNIMPLEMENTED,
+            f"Model {description.name!r} gives {scores.shape[1]} numbers as {output!r}, and an "
+            "explanation is of one: publish a model of each.",
+        )
 
 
 def _explained(description: Description) -> str:

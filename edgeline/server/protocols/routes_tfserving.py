@@ -6,7 +6,7 @@ https://www.tensorflow.org/tfx/serving/api_rest
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -72,17 +72,23 @@ def table(state: ServerState) -> RouteTable:
 
         return work
 
-    async def explain(request: HttpRequest, given: Parameters) -> HttpResponse:
+    def explain(request: HttpRequest, given: Parameters) -> Awaitable[HttpResponse]:
         name, version, label = _which(given)
         pool = models.pool(name, version, label)
         description = request.served = pool.description  # in a rollout that of the stable version
         source = models.model(name).loaded[description.version]
         coding = request.headers.get(b"content-encoding", b"").decode("latin-1")
         gone = asyncio.Event()
-        # who closes a half of the connection is taken to be gone: it costs too much to go on
+        # who closes a half of the connection is taken to be gone: it costs too much to go on.
+        # Set before anything is awaited: the same packet may bring the request and its end.
         request.cancel = request.silent = gone.set
-        answer = await state.explainer.explain(source, description, request.body, coding, gone)
-        return HttpResponse(200, answer)
+
+        async def answer() -> HttpResponse:
+            body = request.body
+            found = await state.explainer.explain(source, description, body, coding, gone)
+            return HttpResponse(200, found)
+
+        return answer()
 
     routes = [Route("GET", "/v1/models", METADATA, Operation("The models"), answer=names)]
     for base in _BASES:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from typing import Any
 from edgeline.errors import UsageError, asked_for
 from edgeline.extras import install_hint
 from edgeline.formats import typed
+from edgeline.server import fresh_python
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
 from edgeline.server.updates.order import CheckOutcome
@@ -177,7 +177,7 @@ class Updates:
 
 async def _child(order: dict[str, Any]) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edgeline.server.updates.child"),
+        *fresh_python.command("edgeline.server.updates.child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -28,6 +28,7 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from edgeline.errors import EdgelineError
+from edgeline.server import fresh_python
 
 ForkWork = Callable[[Mapping[str, Any]], Mapping[str, object]]
 _LOOK = 0.01  # seconds between two looks at a child's memory
@@ -139,7 +140,7 @@ class ForkServer:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", self._module],
+                    fresh_python.command(self._module),
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
