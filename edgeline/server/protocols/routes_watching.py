@@ -45,7 +45,12 @@ def table(state: ServerState, watching: Watching, labelling: Labelling) -> Route
 
     async def decay(_: HttpRequest, given: Parameters) -> HttpResponse:
         found = of_models(await apart(watching.decay_reports), given)
-        return HttpResponse(200, dumps({**found, "labels": labelling.totals}))
+        failing = [
+            {"model": name, "version": version, "why": why}
+            for (name, version), why in sorted(watching.failing.items())
+            if given.get("model", "") in ("", name)
+        ]
+        return HttpResponse(200, dumps({**found, "failing": failing, "labels": labelling.totals}))
 
     async def label(request: HttpRequest, given: Parameters) -> HttpResponse:
         name = state.served.pool(given["model"]).description.name

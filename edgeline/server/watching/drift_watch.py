@@ -29,12 +29,13 @@ from edgeline.artifacts.reference import (
     count,
 )
 from edgeline.artifacts.reference import present as split_missing
+from edgeline.errors import first_line
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.estimated import ScoreTally
 from edgeline.server.metrics import escaped
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
-from edgeline.server.watching.decay import Decay, Sampled
+from edgeline.server.watching.decay import Decay, Sampled, gone_before
 from edgeline.server.watching.drift import Live, Thresholds, counts_of, histogram, judge
 
 log = logging.getLogger("edgeline.server")
@@ -45,6 +46,7 @@ _ROW_BYTES = 4096  # a row that is larger counts as several
 _EXAMPLES = 5  # of unseen values that are told
 _KEPT = 100
 _TICK = 0.2  # seconds
+_LOADING = 600.0  # seconds for which a version may be loaded before it serves
 _SAVE = 600.0  # seconds between two times that answers are written, where a state is kept
 
 OnReport = Callable[[str, int, dict[str, Any]], None]  # model, version, report
@@ -80,6 +82,7 @@ class Watch:
     ) -> None:
         self.reference, self.decay = reference, decay
         self.seen = 0  # rows since the version serves
+        self.began, self.served = monotonic(), False  # not yet
         self._rate = float(settings.drift_rate)
         self._window, self._rows = settings.drift_window, settings.drift_rows
         self._limits = thresholds(settings)
@@ -97,6 +100,11 @@ class Watch:
         }
         self._slices = [self._slice()]
         self._lock = threading.Lock()
+
+    @property
+    def known(self) -> bool:
+        """Whether it has served, or goes on with the answers of one that has."""
+        return self.served or (self.decay is not None and self.decay.waiting > 0)
 
     def observe(self, inputs: Arrays, outputs: Arrays) -> None:
         """Take a finished prediction [rows, ...] in, or a part of it, or nothing of it."""
@@ -130,6 +138,7 @@ class Watch:
                 found = sum(len(next(iter(each.inputs.values()))) for each in waiting)
                 now.rows += found
                 self.seen += found
+                self.served = True
                 for side in SIDES:
                     batch = [getattr(each, side) for each in waiting]
                     self._count(side, _joined(batch, side == "outputs"), now)
@@ -250,6 +259,9 @@ class Watching:
         self._gone: dict[str, tuple[int, Watch]] = {}
         self.decay_told: list[dict[str, Any]] = []  # at the last look of the thread
         self.forgotten = 0  # answers that waited for labels when their version was forgotten
+        self.failing: dict[tuple[str, int], str] = {}  # versions that could not be judged, and why
+        self._restored: set[str] = set()  # models whose files of before were looked through
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
 
@@ -257,44 +269,72 @@ class Watching:
         self, name: str, version: int, reference: Reference | None, decay: Decay | None = None
     ) -> Any:
         """What workers of a version call after each prediction; None where nothing is watched."""
-        if reference is None or not self._settings.drift_rate:
-            self._watches.pop((name, version), None)
-            return None
-        before = self._watches.get((name, version))
-        if before is not None and before.decay is not None:  # loaded again
-            self.forgotten += before.decay.waiting
-        watch = self._watches[name, version] = Watch(reference, self._settings, decay)
+        with self._lock:
+            before = self._watches.pop((name, version), None)
+            if before is None and self._gone.get(name, (0,))[0] == version:  # a rollback
+                _, before = self._gone.pop(name)
+            heir = self._heir(before, decay)
+            if reference is None or not self._settings.drift_rate:
+                return None
+            watch = self._watches[name, version] = Watch(reference, self._settings, heir)
         if not self._thread.ident:
             self._thread.start()
         return watch.observe
 
+    def _heir(self, before: Watch | None, decay: Decay | None) -> Decay | None:
+        """What goes on with the answers that wait: those of the same bundle of before, if it was
+        there, else of the state's folder."""
+        if before is None or before.decay is None:
+            if decay is not None:
+                decay.restore()
+            return decay
+        before.drain()
+        if decay is None or decay.of.digest != before.decay.of.digest:
+            self.forgotten += before.decay.waiting
+            return decay
+        if before.decay.answers:
+            return before.decay
+        _saved(before.decay)  # it was restored to wait alone
+        decay.restore()
+        return decay
+
     def reports(self) -> list[dict[str, Any]]:
         """A report of each version that serves and has a reference."""
         self._forget()
-        return [
-            {"model": name, "version": version, **watch.report()}
-            for (name, version), watch in sorted(self._watches.items())
-        ]
+        self._drain()
+        found = []
+        for (name, version), watch in sorted(self._watches.items()):
+            if watch.served:
+                found.append({"model": name, "version": version, **watch.report()})
+        return found
 
     def decay_reports(self) -> list[dict[str, Any]]:
         """How good each version still is that serves, or served last and waits for labels."""
         self._forget()
-        found = []
+        found, failing = [], {}
         for (name, version), watch in self._by_version():
-            report = watch.decay_report()
+            try:
+                report = watch.decay_report()
+            except Exception as error:  # the others are told nevertheless
+                failing[name, version] = first_line(error)
+                if (name, version) not in self.failing:
+                    log.exception("The decay of %s %d cannot be told.", name, version)
+                continue
             if report is not None:
                 served = (name, version) in self._watches
                 found.append({"model": name, "version": version, "served": served, **report})
+        self.failing = failing
         return found
 
     def decays(self, model: str) -> list[Decay]:
         """What waits for labels of a model, with all that was sampled until now."""
-        found = []
-        for (name, _), watch in self._by_version():
-            if name == model and watch.decay is not None:
-                watch.drain()
-                found.append(watch.decay)
-        return found
+        self._forget()
+        self._drain()
+        return [
+            watch.decay
+            for (name, _), watch in self._by_version()
+            if name == model and watch.decay is not None
+        ]
 
     def lines(self) -> Iterator[str]:
         """The statistics as metrics for Prometheus."""
@@ -319,15 +359,15 @@ class Watching:
 
     def _by_version(self) -> list[tuple[tuple[str, int], Watch]]:
         gone = {(name, version): watch for name, (version, watch) in list(self._gone.items())}
-        return sorted({**gone, **self._watches}.items(), key=lambda item: item[0])
+        here = {key: watch for key, watch in list(self._watches.items()) if watch.known}
+        return sorted({**gone, **here}.items(), key=lambda item: item[0])
 
     def _run(self) -> None:
         judged = saved = monotonic()
         while not self._stop.wait(_TICK):
+            now = monotonic()
             try:
-                for watch in list(self._watches.values()):
-                    watch.drain()
-                now = monotonic()
+                self._drain()
                 if now - judged >= self._settings.drift_judge:
                     judged = now
                     for report in self.reports():
@@ -342,27 +382,54 @@ class Watching:
                 log.exception("Watching failed for a moment.")
 
     def _save(self) -> None:
+        self._drain()
         for _, watch in self._by_version():
+            if watch.decay is not None:
+                _saved(watch.decay)
+
+    def _drain(self) -> None:
+        gone = [((name, version), watch) for name, (version, watch) in list(self._gone.items())]
+        for (name, version), watch in [*list(self._watches.items()), *gone]:
             try:
                 watch.drain()
-                if watch.decay is not None:
-                    watch.decay.save()
-            except OSError as error:
-                log.warning("Answers that wait for labels cannot be kept (%s).", error)
+            except Exception:  # the others are counted nevertheless
+                log.exception("Watching %s %d failed for a moment.", name, version)
 
     def _forget(self) -> None:
+        """Move what does not serve any more to the gone; restore those of before the start."""
         try:
             serving = {(name, version) for name, version, _ in self._serving()}
         except RuntimeError:  # a version came or went this very moment
             return
-        for key in [key for key in list(self._watches) if key not in serving]:
-            watch = self._watches.pop(key, None)
-            if watch is None or watch.decay is None:
-                continue
-            before = self._gone.get(key[0])
-            self._gone[key[0]] = key[1], watch
-            if before is not None and before[1].decay is not None:
-                self.forgotten += before[1].decay.waiting
+        with self._lock:
+            for key, watch in list(self._watches.items()):
+                watch.served = watch.served or key in serving
+                loading = not watch.served and monotonic() - watch.began < _LOADING
+                if loading or key in serving:
+                    continue
+                del self._watches[key]
+                if watch.decay is None or not watch.known:
+                    continue
+                before = self._gone.get(key[0])
+                self._gone[key[0]] = key[1], watch
+                if before is not None and before[1].decay is not None:
+                    self.forgotten += before[1].decay.waiting
+            for name in {name for name, _ in self._watches} - self._restored:
+                self._restored.add(name)
+                served = {version for model, version in serving if model == name}
+                decay = gone_before(self._settings, name, served)
+                if decay is not None and name not in self._gone:
+                    self._gone[name] = (
+                        decay.of.version,
+                        Watch(Reference({}, {}), self._settings, decay),
+                    )
+
+
+def _saved(decay: Decay) -> None:
+    try:
+        decay.save()
+    except OSError as error:
+        log.warning("Answers that wait for labels cannot be kept (%s).", error)
 
 
 def thresholds(settings: ServerSettings) -> Thresholds:
