@@ -38,7 +38,7 @@ STARTS = 100  # rows between two starts
 LIMIT = PER_ROWS / STARTS / CHANCE
 TILTS = (0.4, 0.8, 1.6)
 MIX = 500  # labelled rows whose scores tell how certain the map is of them
-DEVIATIONS = 3.0
+DEVIATIONS = 4.0  # of a normal error, one in 30,000 is larger
 _LEAST = 1e-3  # probability of a right decision that is bet on
 _HUGE = 1e30  # beyond it nothing is learnt
 
