@@ -36,11 +36,11 @@ from edgeline.server.versions.verdicts import Verdicts, limits_of
 from edgeline.server.watching import decay, decay_metrics, slice_columns
 from edgeline.server.watching.alerts import Alerts, DecayAlerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.labelling import Labelling
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.watching.spans import Spans
+from edgeline.server.watching.watched_models import Watching
 
 if TYPE_CHECKING:
     from edgeline.server.watching.payloads import Payloads

@@ -25,9 +25,9 @@ from edgeline.server.models import loading
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import labelling, tracing
 from edgeline.server.watching.decay import Decay, Sampled, watched
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.events import EVENTS
 from edgeline.server.watching.labels import LabelReader, read_line
+from edgeline.server.watching.watched_models import Watching
 from edgeline.stores.objects import ObjectEntry
 
 pytestmark = pytest.mark.slow

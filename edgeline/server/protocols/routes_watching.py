@@ -16,9 +16,9 @@ from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTab
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
 from edgeline.server.threads import apart
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.labelling import Labelling
 from edgeline.server.watching.labels import LabelResults
+from edgeline.server.watching.watched_models import Watching
 
 MOST_LABELS = 4 << 20  # bytes of a body of labels, also once it is decompressed
 MOST_AT_ONCE = 4  # bodies of labels that are read at the same time

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgeline.server.metrics import escaped
-from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.watched_models import Watching
 
 SIDES = ("estimated", "measured")
 

@@ -29,7 +29,6 @@ import numpy as np
 from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching.decay import Decay
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.labels import (
     LONGEST,
     PIECE,
@@ -39,6 +38,7 @@ from edgeline.server.watching.labels import (
     lines_of,
     read_line,
 )
+from edgeline.server.watching.watched_models import Watching
 from edgeline.stores.endpoints import STORES
 from edgeline.stores.objects import Objects
 
