@@ -10,7 +10,7 @@
 - **Concept drift**: rows in random orders, 1,000 as they were and 1,000 whose labels come about
   otherwise. Where that costs over 0.15 of accuracy the alarm may take 500 rows at most; none may
   come of shifted rows whose labels are true, nor in 10,000 rows whose labels follow their scores
-  (of 1,000 streams).
+  (of 1,000 streams), nor in 10,000 shifted rows that maps of 1,000 and 5,000 rows judge.
 - **Cost**: what a request's observer takes in the worker with decay and without, beside the median
   of a request of one row over HTTP, and the memory of a server after 10,000 named requests.
 
@@ -40,19 +40,20 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle, calibration, examples, models, vectors
 from edgeline.artifacts.features import MISSING_INT, Feature, to_numpy
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes.concept import ConceptTest
+from edgeline.runtimes.concept import ConceptTest, MapMargin, expected
 from edgeline.runtimes.estimated import estimate, tally
 from edgeline.runtimes.interpreter import load
 from edgeline.runtimes.measured import measure
 from edgeline.server.models import loading
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
-from edgeline.server.watching.decay import uncertainty, watched
+from edgeline.server.watching.decay import watched
 from edgeline.server.watching.drift_watch import Watch
 
 RESULTS = Path(__file__).resolve().parent / "results" / "decay.json"
 TIMES = 8.0  # how much more often some rows of a shift come than others
 ORDERS, STREAMS = 40, 1000
+MAPS, SHIFTS = 150, (1.5, 3.0)
 MOST_OFF, MOST_ROWS, MOST_SHARE, MOST_MEMORY = 0.02, 500, 0.01, 2e6
 LARGE_LOSS = 0.15  # of accuracy: what every order has to tell within 500 rows
 BINARY = calibration.BINARY
@@ -220,12 +221,12 @@ def _stream(
     """Rows of one half, by a map of the other, through the test: it, and how many rows it had."""
     half = len(rows.scores) // 2
     made = calibration.fit(BINARY, rows.scores[:half], rows.truth[:half], {})
-    test = test or ConceptTest(max(ServerSettings.decay_margin, uncertainty(made)))
+    test, margin = test or ConceptTest(), MapMargin(made, ServerSettings.decay_margin)
     share = weights[half:] / weights[half:].sum()
     drawn = half + random.choice(len(rows.scores) - half, count, p=share)
-    p = made(rows.scores[drawn])
-    expected = np.where(rows.decided[drawn], p, 1 - p)
-    test.add(expected, rows.decided[drawn] == truth[drawn])
+    scores, decided = rows.scores[drawn], rows.decided[drawn]
+    least = expected(made, scores, decided) - margin.add(scores)
+    test.add(least, decided == truth[drawn])
     return test, test.rows
 
 
@@ -242,17 +243,36 @@ def _quiet(rows: HeldOut) -> list[dict[str, Any]]:
                       "alarms": sum(bool(test.alarm) for test in tests)})  # fmt: skip
     half = len(rows.scores) // 2
     made = calibration.fit(BINARY, rows.scores[:half], rows.truth[:half], {})
-    p = made(rows.scores)
+    right = expected(made, rows.scores, rows.decided)
     random, alarms = np.random.default_rng(5), 0
     for _ in range(STREAMS):
-        drawn = random.integers(0, len(p), 10_000)
-        expected = np.where(rows.decided[drawn], p[drawn], 1 - p[drawn])
-        test = ConceptTest(0.0)
-        test.add(expected, random.random(len(drawn)) < expected)
+        drawn = right[random.integers(0, len(right), 10_000)]
+        test = ConceptTest()
+        test.add(drawn, random.random(len(drawn)) < drawn)
         alarms += bool(test.alarm)
     found.append({"of": "labels that follow their scores, without a margin", "streams": STREAMS,
                   "rows": 10_000, "alarms": alarms})  # fmt: skip
+    found += [_small_maps(held_out, shift) for held_out in (1000, 5000) for shift in SHIFTS]
     return found
+
+
+def _small_maps(held_out: int, shift: float) -> dict[str, Any]:
+    """Alarms by maps of few rows, where inputs move and labels go on following the same law."""
+    random, alarms = np.random.default_rng(6), 0
+
+    def drawn(rows: int, at: float, wide: float) -> tuple[Array, Array]:
+        scores = 1 / (1 + np.exp(-random.normal(at, wide, rows)))
+        return scores.astype(np.float32), random.random(rows) < scores
+
+    for _ in range(MAPS):
+        made = calibration.fit(BINARY, *drawn(held_out, 0.0, 2.0), {})
+        test, margin = ConceptTest(), MapMargin(made, ServerSettings.decay_margin)
+        scores, truth = drawn(10_000, shift, 1.0)
+        decided = scores > 0.5
+        test.add(expected(made, scores, decided) - margin.add(scores), decided == truth)
+        alarms += bool(test.alarm)
+    return {"of": f"a map of {held_out} rows, scores moved by {shift} in log odds",
+            "streams": MAPS, "rows": 10_000, "alarms": alarms}  # fmt: skip
 
 
 def _cost(published: Path, scratch: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from edgeline.artifacts import calibration
 from edgeline.artifacts.calibration import BINARY, MULTICLASS, CalibrationRows
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import concept
-from edgeline.runtimes.concept import ConceptTest
+from edgeline.runtimes.concept import ConceptTest, MapMargin
 from edgeline.runtimes.estimated import estimate, none_of, tally
 from edgeline.runtimes.measured import measure
 
@@ -132,9 +132,9 @@ def test_false_alarms_are_as_rare_as_the_bound_says(monkeypatch):
     monkeypatch.setattr(concept, "LIMIT", 1000 / concept.STARTS / 0.05)
     alarms = 0
     for _ in range(1000):
-        test = ConceptTest(0.02)
+        test = ConceptTest()
         expected = RANDOM.uniform(0.55, 1, 1000)
-        alarms += test.add(expected, RANDOM.random(1000) < expected - 0.02)
+        alarms += test.add(expected, RANDOM.random(1000) < expected)
     assert alarms <= 70
     assert concept.LIMIT == 200
 
@@ -144,8 +144,9 @@ def test_an_alarm_comes_soon_and_pieces_are_as_one():
     for _ in range(20):
         expected = RANDOM.uniform(0.6, 1, 2000)
         right = RANDOM.random(2000) < expected
+        expected -= 0.02
         right[1000:] ^= RANDOM.random(1000) < 0.3
-        test, pieces = ConceptTest(0.02), ConceptTest(0.02)
+        test, pieces = ConceptTest(), ConceptTest()
         test.add(expected[:1000], right[:1000])
         for first in range(0, 1000, 37):
             last = min(first + 37, 1000)
@@ -156,3 +157,37 @@ def test_an_alarm_comes_soon_and_pieces_are_as_one():
     assert 0 < min(delays) <= max(delays) <= 500
     test.lift()
     assert test.to_json()["alarm_at_row"] is None
+
+
+@pytest.mark.parametrize("held_out", [1000, 2500])
+@pytest.mark.parametrize("shift", [0.0, 1.5, 3.0])
+def test_a_covariate_shift_is_no_alarm_by_a_map_of_few_rows(held_out, shift):
+    """Labels follow the same law, where the inputs move to a few steps of a fitted map."""
+    random = np.random.default_rng(held_out)
+
+    def drawn(rows: int, at: float, wide: float) -> tuple[np.ndarray, np.ndarray]:
+        scores = 1 / (1 + np.exp(-random.normal(at, wide, rows)))
+        return scores.astype("f4"), random.random(rows) < scores
+
+    alarms = 0
+    for _ in range(10):
+        made = calibration.fit(BINARY, *drawn(held_out, 0.0, 2.0), {})
+        test, margin = ConceptTest(), MapMargin(made, 0.02)
+        for at in (0.0, shift):  # the test has seen usual rows before
+            scores, truth = drawn(5000, at, 1.0 if at else 2.0)
+            decided = scores > 0.5
+            least = concept.expected(made, scores, decided) - margin.add(scores)
+            test.add(least, decided == truth)
+        alarms += bool(test.alarm)
+    assert alarms == 0
+
+
+def test_the_margin_is_as_wide_as_the_map_is_uncertain_where_rows_come():
+    made = fitted(1000)
+    margin = MapMargin(made, 0.02)
+    many = margin.add(RANDOM.random(1000).astype("f4"))
+    few = margin.add(np.full(600, 0.5, "f4"))  # one step alone
+    (variance,) = made.variances[made.segments(np.array([0.5]))]
+    assert few[-1] == pytest.approx(4 * variance**0.5)
+    assert 0.02 <= many[-1] < few[-1]
+    assert margin.now == few[-1]

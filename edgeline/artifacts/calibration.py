@@ -192,13 +192,22 @@ def read(file: str | Path) -> Calibration:
         EdgelineError: it is missing or malformed.
     """
     try:
-        found: _File = typed.convert(typed.read(file), _File)
-        return _checked(found)
+        return convert(typed.read(file))
     except EdgelineError as error:
         reason = str(error).removeprefix(f"{file} ").rstrip(".")
         raise EdgelineError(
             f"{file} is not a calibration of scores ({reason}): publish the bundle again."
         ) from None
+
+
+def convert(value: object) -> Calibration:
+    """The map that JSON is of (see `Calibration.to_json`).
+
+    Raises:
+        EdgelineError: it is malformed.
+    """
+    found: _File = typed.convert(value, _File)
+    return _checked(found)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,11 @@ supermartingale, so by Doob's inequality, R is `LIMIT` or more anywhere in the f
 probability of at most (N / STARTS) / LIMIT: a false alarm in 10,000 labelled rows has at most the
 probability `CHANCE`, 1e-4.
 
-Covariate shift gives no alarm: the probability of a row follows its score.
+Covariate shift gives no alarm, as the probability of a row follows its score, but in so far as the
+map from scores to probabilities is known. Each probability is made of few held-out rows, and the
+fewer of them a shift leaves in play, the less their errors cancel. So the margin is at least
+`DEVIATIONS` standard deviations of the map's mean over the scores of the last `MIX` labelled rows
+(`MapMargin`); `CHANCE` is meant given that the map is no farther off than that.
 """
 
 from __future__ import annotations
@@ -26,29 +30,66 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgeline.artifacts.calibration import BINARY, Calibration
 from edgeline.formats.dtypes import Array
 
 CHANCE, PER_ROWS = 1e-4, 10_000
 STARTS = 100  # rows between two starts
 LIMIT = PER_ROWS / STARTS / CHANCE
 TILTS = (0.4, 0.8, 1.6)
+MIX = 500  # labelled rows whose scores tell how certain the map is of them
+DEVIATIONS = 4.0  # of a normal error, one in 30,000 is larger
 _LEAST = 1e-3  # probability of a right decision that is bet on
 _HUGE = 1e30  # beyond it nothing is learnt
+
+
+def expected(calibration: Calibration, scores: Array, decided: Array) -> Array:
+    """With what probability each decision is right, [rows], as the map says.
+
+    Args:
+        scores: as the map takes them, [rows].
+        decided: of a binary model whether the decision is yes, [rows]; of others it is not read.
+    """
+    p = calibration(scores)
+    return np.where(np.asarray(decided, bool), p, 1 - p) if calibration.task == BINARY else p
+
+
+class MapMargin:
+    """How much less often than the map says decisions may be right, row after row.
+
+    Attributes:
+        now: of the last row.
+    """
+
+    def __init__(self, calibration: Calibration, least: float) -> None:
+        """`least` is the margin of a map that is certain."""
+        self._calibration, self._least, self.now = calibration, least, least
+        self._variances = calibration.variances
+        self._recent = np.zeros(0, np.int64)  # the segments of the last rows
+
+    def add(self, scores: Array) -> Array:
+        """The margins of further rows by their scores, [rows]: one for each `STARTS` of them."""
+        segments = self._calibration.segments(scores)
+        found = np.empty(len(segments))
+        for first in range(0, len(segments), STARTS):
+            block = segments[first : first + STARTS]
+            self._recent = np.concatenate([self._recent, block])[-MIX:]
+            shares = np.bincount(self._recent, minlength=len(self._variances)) / len(self._recent)
+            certain = math.sqrt(float((shares**2 * self._variances).sum()))
+            self.now = max(self._least, DEVIATIONS * certain)
+            found[first : first + STARTS] = self.now
+        return found
 
 
 @dataclass
 class ConceptTest:
     """The test of one version's labelled rows.
 
-    Args:
-        margin: how much less often than expected decisions may be right; at least 0.
-
     Attributes:
         rows: labelled rows that were looked at since the last alarm was lifted.
         alarm: at which of them the alarm came; 0 for none.
     """
 
-    margin: float
     rows: int = 0
     alarm: int = 0
     sums: list[float] = field(default_factory=lambda: [0.0] * len(TILTS))
@@ -58,15 +99,15 @@ class ConceptTest:
         """R, the mean over the alternatives; from `LIMIT` on it is an alarm."""
         return sum(self.sums) / len(self.sums)
 
-    def add(self, expected: Array, right: Array) -> bool:
+    def add(self, least: Array, right: Array) -> bool:
         """Look at rows in their order; whether the alarm came with one of them.
 
         Args:
-            expected: with what probability each decision is right, [rows].
+            least: with what probability each decision is right at least, [rows].
             right: whether it is, bool [rows].
         """
         before = self.alarm
-        null = np.clip(np.asarray(expected, np.float64) - self.margin, _LEAST, 1 - _LEAST)
+        null = np.clip(np.asarray(least, np.float64), _LEAST, 1 - _LEAST)
         lowered = null[:, None] / (null[:, None] + (1 - null[:, None]) * np.exp(TILTS))
         factors = np.where(
             np.asarray(right, bool)[:, None],

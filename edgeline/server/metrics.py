@@ -77,16 +77,17 @@ METRICS = {
         "1 while decisions are right less often than their scores say.",
     ),
     "edgeline_answers_waiting": ("gauge", "Answers that wait for their labels, in rows."),
+    "edgeline_answers_kept_share": ("gauge", "Of all named answers, those that wait for labels."),
     "edgeline_answers_bytes": ("gauge", "Bytes of the answers that wait or have got a label."),
     "edgeline_answers_lost_total": (
         "counter",
-        "Rows that got no label: evicted, expired, unnamed (the request had no id).",
+        "Rows that got no label: thinned (for room), expired, unnamed (the request had no id).",
     ),
     "edgeline_answers_forgotten_total": (
         "counter",
         "Answers that waited for labels when their version was forgotten.",
     ),
-    "edgeline_labels_total": ("counter", "Labels: joined, unknown, repeated, refused."),
+    "edgeline_labels_total": ("counter", "Labels: joined, thinned, unknown, repeated, refused."),
     "edgeline_label_files_total": ("counter", "Files of labels: read, failed."),
     "edgeline_out_of_range_rows_total": (
         "counter",

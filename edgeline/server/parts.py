@@ -33,14 +33,14 @@ from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.versions.sources import FolderCatalogue
 from edgeline.server.versions.verdicts import Verdicts, limits_of
-from edgeline.server.watching import decay, decay_metrics
+from edgeline.server.watching import decay, decay_metrics, slice_columns
 from edgeline.server.watching.alerts import Alerts, DecayAlerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.labelling import Labelling
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.watching.spans import Spans
+from edgeline.server.watching.watched_models import Watching
 
 if TYPE_CHECKING:
     from edgeline.server.watching.payloads import Payloads
@@ -180,7 +180,7 @@ def _observers(
 ) -> Callable[[Description], tuple[Observer, ...]]:
     def observers(description: Description) -> tuple[Observer, ...]:
         key = description.name, description.version
-        if unknown := decay.unknown_slices(description.reference, settings.decay_slices):
+        if unknown := slice_columns.unknown_slices(description.reference, settings.decay_slices):
             log.warning("%s %d has no input %r: it is not a slice.", *key, unknown[0])
         found = [
             watching.observer(*key, description.reference, decay.watched(description, settings)),

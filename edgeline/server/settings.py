@@ -147,12 +147,12 @@ class ServerSettings:
         label_poll: how often to look for new files there.
         label_wait: how long an answer waits for its label.
         label_memory: maximum size of the answers of a version that wait for labels, and of those
-            that have one; 0 keeps none.
+            that have one; where more wait, a sample is kept; 0 keeps none.
         decay_slices: names of inputs by whose values labelled rows are measured too,
             comma-separated.
         decay_drop: by how much accuracy and AUC may be worse than on the held-out rows of training,
             and by what share an error may be larger.
-        decay_margin: by how much less often decisions may be right than their scores say.
+        decay_margin: by how much less often decisions may be right than their scores say, at least.
         out_of_range: what happens to values outside what the training saw or the schema allows:
             flag tells them beside the answer, refuse refuses these rows, ignore does not look.
         webhook: a URL that receives events of drift, of decay and of values out of range.

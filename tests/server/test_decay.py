@@ -19,13 +19,15 @@ from test_page import browse
 from edgeline import artifacts
 from edgeline.artifacts import bundle, calibration, reference
 from edgeline.artifacts.features import Feature
+from edgeline.errors import EdgelineError
 from edgeline.runtimes.interpreter import load
 from edgeline.server.models import loading
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import labelling, tracing
-from edgeline.server.watching.decay import Sampled, watched
-from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.decay import Decay, Sampled, watched
 from edgeline.server.watching.events import EVENTS
+from edgeline.server.watching.labels import LabelReader, read_line
+from edgeline.server.watching.watched_models import Watching
 from edgeline.stores.objects import ObjectEntry
 
 pytestmark = pytest.mark.slow
@@ -154,7 +156,7 @@ def test_labels_that_come_about_otherwise_are_told_within_500_rows(
 
 
 def test_labels_without_an_answer_are_counted_and_bad_ones_refused_by_line(start, binary):
-    server = start(binary, *OFTEN, "--label-memory", "3200")  # 100 rows
+    server = start(binary, *OFTEN)
     predict(server, np.full(60, 0.7), "first")
     predict(server, np.full(60, 0.7), "second")
     predict(server, np.full(5, 0.7))  # nobody can name it
@@ -173,15 +175,13 @@ def test_labels_without_an_answer_are_counted_and_bad_ones_refused_by_line(start
         {"id": "x", "label": 1, "model": "other"},
     )
     counts = {name: found[name] for name in ("joined", "repeated", "unknown", "refused")}
-    assert counts == {"joined": 60, "repeated": 1, "unknown": 2, "refused": 7}
+    assert counts == {"joined": 61, "repeated": 1, "unknown": 1, "refused": 7}
     assert found["problems"][0] == "Line 5: the label 2 is neither 0 nor 1"
     answers = report(server)["answers"]
     assert answers == {
-        "waiting": 40, "most": 100, "bytes": 3200, "unnamed": 5,
-        "lost": {"evicted": 20, "expired": 0},
+        "waiting": 59, "most": 32768, "bytes": 3840, "unnamed": 5,
+        "kept_share": 1.0, "least_share": 1.0, "lost": {"thinned": 0, "expired": 0},
     }  # fmt: skip
-    line = 'edgeline_answers_lost_total{model="line",version="1",reason="evicted"}'
-    eventually(lambda: server.metric(line) == 20)
     for body, said in (
         (b"{not json}\n", "Line 1: it is not JSON"),
         (b"[1]\n", "Line 1: it is not a JSON object"),
@@ -194,6 +194,20 @@ def test_labels_without_an_answer_are_counted_and_bad_ones_refused_by_line(start
     status, _, _ = server.ask("POST", "/labels/line", bomb, {"Content-Encoding": "gzip"})
     assert status == 413
     assert server.ask("POST", "/labels/none", b"{}")[0] == 404
+
+
+def test_answers_that_do_not_fit_are_thinned_and_their_labels_are_told_so(start, binary, tmp_path):
+    server = start(binary, *OFTEN, "--label-memory", "3200")  # 100 rows
+    predict(server, np.full(4000, 0.7), "all")
+    found = label(server, {"id": "all", "label": [1] * 4000})
+    assert 20 <= found["joined"] <= 100
+    assert found["joined"] + found["thinned"] == 4000
+    answers = report(server)["answers"]
+    assert answers["least_share"] <= 1 / 32
+    assert answers["lost"]["thinned"] == found["thinned"]
+    line = 'edgeline_answers_lost_total{model="line",version="1",reason="thinned"}'
+    eventually(lambda: server.metric(line) == found["thinned"])
+    assert "answers was kept for its label" in browse(server, tmp_path / "profile")
 
 
 def test_answers_wait_over_a_restart_and_labels_come_in_files(start, binary, tmp_path):
@@ -354,15 +368,195 @@ def test_classes_are_told_by_their_largest_score_as_the_model_stores_it(binary):
     given = {"x": np.zeros((1500, 1), "f4")}
     tally = decay.take([Sampled(given, {"prediction": stored[1500:]}, "all")])
     names = [description.labels[each] for each in truth[1500:]]
-    line = decay.reader.read({"id": "all", "label": names})
-    joined, _ = decay.join(np.array(line.keys, "u8"), np.array(line.truth))
+    line = read_line({"id": "all", "label": names})
+    truth = np.array(decay.of.reader.read(line.values))
+    joined = decay.join(np.array(line.keys, "u8"), truth)
     found = decay.report(tally, 0.0)
-    assert joined == found["estimated"]["rows"] == 1500
+    assert joined.fresh.sum() == found["estimated"]["rows"] == 1500
     measured = found["measured"]["metrics"]["accuracy"]
     assert measured["value"] == pytest.approx(right[1500:].mean(), abs=1e-6)
     assert abs(found["estimated"]["metrics"]["accuracy"]["value"] - measured["value"]) < 0.04
     assert "auc" not in found["estimated"]["metrics"]
     assert found["concept"]["drifting"] is False
+
+
+def joined(decay: Decay, given: np.ndarray, truth: np.ndarray, identity: str) -> None:
+    """Answers of `line`, and their labels."""
+    x = ((given - 1) / 2).astype("f4")[:, None]
+    decay.take([Sampled({"x": x}, {"prediction": given.astype("f4")[:, None]}, identity)])
+    line = read_line({"id": identity, "label": truth.tolist()})
+    decay.join(np.array(line.keys, "u8"), np.array(line.values, float))
+
+
+def test_an_alarm_is_lifted_by_the_last_labelled_rows_however_many_came(binary):
+    instance = loading.load(binary, "line", 1, 1, 1)[0]
+    decay, random = watched(instance.description, ServerSettings()), np.random.default_rng(7)
+    given = scores(random, 3000)
+    joined(decay, given, (random.random(3000) < given**2) ^ (random.random(3000) < 0.4), "bad")
+    assert decay.report(None, 0.0)["concept"]["drifting"] is True
+    given = scores(random, 300)
+    joined(decay, given, random.random(300) < given**2, "too few")
+    assert decay.report(None, 0.0)["concept"]["drifting"] is True
+    for number in range(4):  # nobody looked meanwhile
+        given = scores(random, 3000)
+        joined(decay, given, random.random(3000) < given**2, f"good-{number}")
+    concept = decay.report(None, 0.0)["concept"]
+    assert (concept["drifting"], concept["labelled_rows"]) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "task, classes, size, value, wanted",
+    [
+        ("multiclass_classification", ("a", "b", "c"), 3, "b", 1),
+        ("multiclass_classification", ("a", "b", "c"), 3, 2, 2),
+        ("multiclass_classification", ("a", "b", "c"), 3, 3, "the label 3 is not one of 3 classes"),
+        ("multiclass_classification", None, 4, -1, "the label -1 is not one of 4 classes"),
+        ("multiclass_classification", None, 4, True, "the label True is not a class's number"),
+        ("multiclass_classification", ("1", "2", "3"), 3, 2, "send its name as a text"),
+        ("multiclass_classification", ("1", "2", "3"), 3, "2", 1),
+        ("multiclass_classification", ("0", "1", "2"), 3, 2, 2),  # the name is the place
+        ("binary_classification", ("no", "yes"), 1, True, 1),
+        ("binary_classification", ("1", "2"), 1, 1, "send its name as a text"),
+        ("regression", None, 1, 1e300, "is not a number"),
+    ],
+)
+def test_a_label_is_read_as_a_class_or_refused(task, classes, size, value, wanted):
+    reader = LabelReader(task, classes, size)
+    if not isinstance(wanted, str):
+        assert reader.read([value]) == (wanted,)
+        return
+    with pytest.raises(EdgelineError) as refused:
+        reader.read([value])
+    assert wanted in str(refused.value)
+
+
+def test_each_version_reads_labels_by_its_own_classes(binary):
+    """Version 2 has other classes than 1, in another order; one answer is known to both."""
+    instance = loading.load(binary, "line", 1, 1, 1)[0]
+    output = bundle.Tensor("prediction", "float32", (-1, 3))
+    classes = {1: ("blue", "red", "grey"), 2: ("red", "blue", "green")}
+    settings, serving = ServerSettings(drift_rate=10**6), [("line", 1, 0), ("line", 2, 0)]
+    watching = Watching(settings, lambda: serving, lambda *_: None)
+    decays = {}
+    for version, names in classes.items():
+        made = dataclasses.replace(instance.description.bundle, task=calibration.MULTICLASS)
+        signature = dataclasses.replace(instance.description.signature, outputs=(output,))
+        described = dataclasses.replace(
+            instance.description, version=version, bundle=made, signature=signature,
+            calibration=None, labels=names,
+        )  # fmt: skip
+        decays[version] = decay = watched(described, settings)
+        watching.observer("line", version, described.reference, decay)
+        for identity in (f"only-{version}", "both"):
+            blue = np.eye(3, dtype="f4")[[names.index("blue")]]
+            decay.take([Sampled({"x": np.zeros((1, 1), "f4")}, {"prediction": blue}, identity)])
+    made = labelling.Labelling(settings, watching, lambda: ["line"])
+    lines = [
+        b'{"id": "both", "label": "blue"}',
+        b'{"id": "only-1", "label": "grey"}',
+        b'{"id": "only-1", "label": "green"}',  # which the version that answered does not have
+        b'{"id": "only-2", "label": "grey"}',
+        b'{"id": "only-2", "label": "blue"}',
+        b'{"id": "nobody", "label": "blue"}',
+    ]
+    found = made.join(lines)
+    counts = {"joined": 3, "unknown": 1, "refused": 2}
+    assert +found.counts == counts
+    assert found.problems == [
+        "Line 3: the label 'green' is not a class of the model",
+        "Line 4: the label 'grey' is not a class of the model",
+    ]
+    right = {version: decay.report(None, 0.0)["measured"] for version, decay in decays.items()}
+    assert [right[version]["metrics"]["accuracy"]["value"] for version in (1, 2)] == [0.5, 1.0]
+    watching.close()
+
+
+def test_answers_wait_through_a_rollback_and_restarts(binary, tmp_path, caplog):
+    """Version 1, then 2, a rollback to 1, a restart with 2 alone, and with 1 again."""
+    instance = loading.load(binary, "line", 1, 1, 1)[0]
+    rows = {"x": np.zeros((1, 1), "f4")}
+
+    def began(slices: str = "") -> tuple[ServerSettings, list, Watching, labelling.Labelling]:
+        settings = ServerSettings(drift_rate=10**6, state=str(tmp_path), decay_slices=slices)
+        serving: list[tuple[str, int, int]] = []
+        watching = Watching(settings, lambda: serving, lambda *_: None)
+        return (
+            settings,
+            serving,
+            watching,
+            labelling.Labelling(settings, watching, lambda: ["line"]),
+        )
+
+    def serve(server, version: int, *identities: str) -> None:
+        settings, serving, watching, _ = server
+        described = dataclasses.replace(instance.description, version=version)
+        decay = watched(described, settings)
+        observe = watching.observer("line", version, described.reference, decay)
+        serving[:] = [("line", version, 0)]
+        for identity in identities:
+            asked(observe, instance, rows, identity)
+        watching.decay_reports()
+
+    def waiting(server) -> dict[int, int]:
+        reports = server[2].decay_reports()
+        return {each["version"]: each["answers"]["waiting"] for each in reports}
+
+    def told(server, *identities: str) -> dict[str, int]:
+        lines = [json.dumps({"id": each, "label": 1}).encode() for each in identities]
+        return dict(+server[3].join(lines).counts)
+
+    server = began("x")
+    serve(server, 1, "a", "b", "c")
+    serve(server, 2, "d", "e")
+    serve(server, 1, "f")
+    assert waiting(server) == {1: 4, 2: 2}
+    assert told(server, "a", "d") == {"joined": 2}
+    server[2].close()
+    server = began("x")
+    serve(server, 2)
+    assert waiting(server) == {1: 3, 2: 1}
+    assert told(server, "b") == {"joined": 1}
+    serve(server, 1)  # takes back what was joined meanwhile
+    assert waiting(server) == {1: 2, 2: 1}
+    assert told(server, "a", "b", "e") == {"repeated": 2, "joined": 1}
+    assert server[2].forgotten == 0
+    server[2].close()
+    server = began("")  # other slices
+    serve(server, 1)
+    assert waiting(server) == {1: 2}  # nothing of version 2 waits any more
+    assert told(server, "c") == {"joined": 1}
+    server[2].close()
+    server = began("x")
+    serve(server, 1)
+    found = server[2].decays("line")[-1]
+    line = found._kept.labelled(3600.0, 0)
+    assert {found.of.slices[0].name(code) for code in line["slices"][:, 0].tolist()} == {
+        "(not known)"
+    }
+    server[2].close()
+    other = dataclasses.replace(instance.description.bundle, quantisation="int8")
+    described = dataclasses.replace(instance.description, bundle=other)
+    decay = watched(described, server[0])
+    decay.restore()
+    assert decay.waiting == 0
+    assert "is of another bundle" in caplog.text
+
+
+def test_a_version_that_cannot_be_judged_does_not_hide_the_others(binary, monkeypatch, caplog):
+    settings = ServerSettings(drift_rate=10**6)
+    serving = [("line", 1, 0), ("line", 2, 0)]
+    watching = Watching(settings, lambda: serving, lambda *_: None)
+    instance = loading.load(binary, "line", 1, 1, 1)[0]
+    for version in (1, 2):
+        described = dataclasses.replace(instance.description, version=version)
+        decay = watched(described, settings)
+        watching.observer("line", version, described.reference, decay)
+        if version == 1:
+            monkeypatch.setattr(decay, "report", lambda *_: [][0])
+    assert [each["version"] for each in watching.decay_reports()] == [2]
+    assert watching.failing == {("line", 1): "list index out of range"}
+    assert "The decay of line 1 cannot be told." in caplog.text
+    watching.close()
 
 
 def asked(observe, instance, rows: dict[str, np.ndarray], identity: str) -> None:

@@ -19,8 +19,8 @@ from edgeline.server.protocols.grpc_health import Health
 from edgeline.server.routing import RouteTable
 from edgeline.server.state import ServerState
 from edgeline.server.updates.updates import Updates
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.labelling import Labelling
+from edgeline.server.watching.watched_models import Watching
 
 
 def tables(

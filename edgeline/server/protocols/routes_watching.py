@@ -16,9 +16,9 @@ from edgeline.server.routing import Body, Operation, Parameters, Route, RouteTab
 from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
 from edgeline.server.threads import apart
-from edgeline.server.watching.drift_watch import Watching
 from edgeline.server.watching.labelling import Labelling
 from edgeline.server.watching.labels import LabelResults
+from edgeline.server.watching.watched_models import Watching
 
 MOST_LABELS = 4 << 20  # bytes of a body of labels, also once it is decompressed
 MOST_AT_ONCE = 4  # bodies of labels that are read at the same time
@@ -45,7 +45,12 @@ def table(state: ServerState, watching: Watching, labelling: Labelling) -> Route
 
     async def decay(_: HttpRequest, given: Parameters) -> HttpResponse:
         found = of_models(await apart(watching.decay_reports), given)
-        return HttpResponse(200, dumps({**found, "labels": labelling.totals}))
+        failing = [
+            {"model": name, "version": version, "why": why}
+            for (name, version), why in sorted(watching.failing.items())
+            if given.get("model", "") in ("", name)
+        ]
+        return HttpResponse(200, dumps({**found, "failing": failing, "labels": labelling.totals}))
 
     async def label(request: HttpRequest, given: Parameters) -> HttpResponse:
         name = state.served.pool(given["model"]).description.name

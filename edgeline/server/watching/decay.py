@@ -16,37 +16,35 @@ another way the estimate stays, and the third alone tells it (see `edgeline.runt
 
 from __future__ import annotations
 
-import itertools
-import math
+import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgeline.artifacts.calibration import BINARY, MULTICLASS, Calibration
+from edgeline.artifacts.bundle import Tensor
+from edgeline.artifacts.calibration import BINARY, MULTICLASS
 from edgeline.artifacts.decision_threshold import says_yes
-from edgeline.artifacts.features import missing
 from edgeline.artifacts.models import PREDICTION
-from edgeline.artifacts.reference import Categories, Column, Numbers, Reference, text_of
+from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.runtimes.concept import ConceptTest
+from edgeline.runtimes.concept import ConceptTest, MapMargin, expected
 from edgeline.runtimes.estimated import Interval, ScoreTally, estimate, none_of, tally
 from edgeline.runtimes.interpreter import dequantise
-from edgeline.runtimes.measured import ERRORS, RMSE, measure, right
-from edgeline.runtimes.metric_names import MSE
+from edgeline.runtimes.measured import ERRORS, measure, right
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
-from edgeline.server.watching.kept_answers import KeptAnswers, key_of, keys_of
-from edgeline.server.watching.labels import LabelReader
+from edgeline.server.watching.kept_answers import KeptAnswers, key_of, keys_of, stored
+from edgeline.server.watching.slice_columns import OTHER
+from edgeline.server.watching.watched_version import WatchedVersion, loads, of_description
 
+log = logging.getLogger("edgeline.server")
 MOST_SLICES = 20  # of a column that are told, the largest first
 MOST_FILES = 4  # versions of a model whose answers are kept on the disk
 LEAST_SLICE = 30  # labelled rows of a slice that is told
 TASKS = (BINARY, MULTICLASS, "regression")
-_OTHER, _MISSING = 0xFFFF, 0xFFFE
 _NO_MAP = (
     "Its bundle has no calibration of its scores: verify and publish the model again, with at "
     "least 100 labelled rows in the evaluation split."
@@ -64,41 +62,64 @@ class Sampled(NamedTuple):
     step: int = 1
 
 
+class JoinedLabels(NamedTuple):
+    """What came of labels, bool [labels] each: whose answer got its first one, is known here, and
+    may have had to go for room."""
+
+    fresh: Array
+    known: Array
+    thinned: Array
+
+
 class Decay:
     """Of one version. Safe for threads; `take` is for the thread that watches.
 
     Attributes:
-        task: its bundle's.
-        reader: of its labels.
+        of: the version.
         unnamed: rows that wait for no label, as their request had no id.
     """
 
-    def __init__(self, description: Description, settings: ServerSettings) -> None:
-        assert description.bundle is not None
-        self.task = description.bundle.task
-        self.reader = LabelReader(self.task, description.labels)
+    def __init__(
+        self, of: WatchedVersion, settings: ServerSettings, description: Description | None
+    ) -> None:
+        """`description` is None where the version does not serve, and answers no more."""
+        self.of, self.task = of, of.reader.task
         self.unnamed = 0
-        self._outputs = [each for each in description.signature.outputs if each.name == PREDICTION]
-        self._threshold = description.decision_threshold
-        known = description.calibration
-        self._calibration = known if known is not None and known.task == self.task else None
-        self._usual = _usual(description, self._calibration)
+        self._outputs: list[Tensor] = []
+        self._threshold = None
+        if description is not None:
+            outputs = description.signature.outputs
+            self._outputs = [each for each in outputs if each.name == PREDICTION]
+            self._threshold = description.decision_threshold
+        self._calibration = of.calibration
+        self._map_margin = (
+            MapMargin(of.calibration, settings.decay_margin) if of.calibration is not None else None
+        )
         self._drop = settings.decay_drop
         self._window, self._least = settings.drift_window, settings.drift_rows
-        self._slices = _slices(description.reference, settings.decay_slices)
-        self._kept = KeptAnswers(settings.label_memory, settings.label_wait, len(self._slices))
-        self._test = ConceptTest(max(settings.decay_margin, uncertainty(self._calibration)))
+        self._kept = KeptAnswers(settings.label_memory, settings.label_wait, len(of.slices))
+        self._told_share = 1.0
+        self._test, self._missed = ConceptTest(), np.zeros(0)
         self._lock = threading.Lock()
         self._changed = False
-        self._file = _file(settings.state, description)
-        if self._file is not None:
-            self._kept.restore(self._file)
+        self._file = file_of(settings, of.name, of.version)
 
     @property
     def waiting(self) -> int:
         """Rows that wait for their labels."""
         with self._lock:
             return self._kept.waiting
+
+    @property
+    def answers(self) -> bool:
+        """Whether it takes more answers in."""
+        return bool(self._outputs)
+
+    @property
+    def latest(self) -> int:
+        """When the last of its answers was given, in seconds since 1970; 0 without any."""
+        with self._lock:
+            return self._kept.latest
 
     def take(self, sampled: Sequence[Sampled]) -> ScoreTally | None:
         """Keep the named ones for their labels; the tally of all scores, None without a map."""
@@ -120,39 +141,45 @@ class Decay:
                 codes = self._codes([each.inputs for each in sampled], len(keys))
                 self._kept.put(keys[named], scores[named], decided[named], codes[named])
                 self._changed = True
+                self._tell_share()
         if self._calibration is None:
             return None
         return tally(self._calibration, scores, decided)
 
-    def join(self, keys: Array, truth: Array) -> tuple[int, Array]:
-        """Give answers their labels (see `LateLabels`): how many got their first one, and which
-        labels' answers are known here, bool [labels]."""
+    def join(self, keys: Array, truth: Array) -> JoinedLabels:
+        """Give answers their labels: keys uint64 [labels] (see `kept_answers.keys_of`), and what is
+        true of each, float [labels]."""
         with self._lock:
-            rows, known = self._kept.join(keys, truth)
-            if len(rows) and self._calibration is not None:
-                self._test.add(*self._outcomes(rows))
+            rows, fresh, known = self._kept.join(keys, truth)
+            if len(rows) and self._map_margin is not None:
+                wanted, hits = self._outcomes(rows)
+                least = wanted - self._map_margin.add(rows["score"])
+                self._test.add(least, hits)
+                self._missed = np.concatenate([self._missed, least - hits])[-max(1, self._least) :]
             self._changed = self._changed or bool(len(rows))
-        return len(rows), known
+            thinned = self._kept.thinned(keys) & ~known
+        return JoinedLabels(fresh, known, thinned)
 
     def report(self, window: ScoreTally | None, since: float) -> dict[str, Any]:
         """What `GET /decay` tells of a version; `window` is what was counted since `since`."""
         with self._lock:
             self._kept.expire()
             rows = self._kept.labelled(self._window, self._least).copy()
-            expected, hits = self._outcomes(rows)
             measured = self._measured(rows)
-            concept = self._concept(expected, hits)
+            concept = self._concept(*self._outcomes(rows))
             kept = {
                 "waiting": self._kept.waiting,
                 "most": self._kept.capacity,
                 "bytes": self._kept.bytes,
-                "lost": {name: self._kept.lost[name] for name in ("evicted", "expired")},
+                "lost": {name: self._kept.lost[name] for name in ("thinned", "expired")},
+                "kept_share": round(self._kept.share, 9),
+                "least_share": round(self._kept.least_share, 9),
                 "unnamed": self.unnamed,
             }
         return {
             "task": self.task,
             "rows_needed": self._least,
-            "usual": self._usual,
+            "usual": dict(self.of.usual),
             "estimated": self._estimated(window, since),
             "measured": measured,
             "concept": concept,
@@ -167,10 +194,36 @@ class Decay:
         """
         with self._lock:
             if self._file is not None and self._changed:
-                self._kept.save(self._file)
+                self._kept.save(self._file, self.of.dumps())
                 self._changed = False
-                for old in sorted(self._file.parent.glob("*.npz"), key=_number)[:-MOST_FILES]:
+                files = sorted(
+                    self._file.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime
+                )
+                for old in files[:-MOST_FILES]:
                     old.unlink(missing_ok=True)
+
+    def restore(self) -> None:
+        """Take over what waited before the server was started, if it is of the same bundle."""
+        found = stored(self._file) if self._file is not None else None
+        if found is None:
+            return
+        try:
+            before = loads(found.of, self.of.name, self.of.version)
+        except EdgelineError as error:
+            log.warning("%s cannot be read (%s): no answer of before waits.", self._file, error)
+            return
+        kept = found.rows.dtype.fields.get("slices")
+        if (kept[0].shape if kept else ()) != ((len(before.slices),) if before.slices else ()):
+            log.warning("%s has other slices than it says: no answer of before waits.", self._file)
+            return
+        if before.digest != self.of.digest:
+            log.warning("%s is of another bundle: no answer of before waits.", self._file)
+            return
+        known = {(each.column, each.names): at for at, each in enumerate(before.slices)}
+        columns = [known.get((each.column, each.names), -1) for each in self.of.slices]
+        with self._lock:
+            self._kept.take_over(found, columns)
+            self._tell_share()
 
     def none(self) -> ScoreTally | None:
         """The tally of no row; None without a map."""
@@ -194,10 +247,17 @@ class Decay:
         """With what probability each labelled row's decision is right, and whether it is."""
         if self._calibration is None:
             return np.zeros(0), np.zeros(0, bool)
-        p = self._calibration(rows["score"])
-        if self.task == BINARY:
-            p = np.where(rows["decided"] != 0, p, 1 - p)
-        return p, right(self.task, rows["decided"], rows["truth"])
+        hits = right(self.task, rows["decided"], rows["truth"])
+        return expected(self._calibration, rows["score"], rows["decided"]), hits
+
+    def _tell_share(self) -> None:
+        if self._kept.least_share < self._told_share:
+            self._told_share = self._kept.least_share
+            log.warning(
+                "Of the answers of %s %d, one in %d waits for its label: more of them do not fit "
+                "into --label-memory for --label-wait.",
+                self.of.name, self.of.version, round(1 / self._told_share),
+            )  # fmt: skip
 
     def _estimated(self, window: ScoreTally | None, since: float) -> dict[str, Any]:
         if self._calibration is None or window is None:
@@ -222,7 +282,7 @@ class Decay:
             "decayed": self._decayed(found) if len(rows) >= self._least else [],
         }
         slices, left_out = [], 0
-        for place, each in enumerate(self._slices):
+        for place, each in enumerate(self.of.slices):
             codes, counts = np.unique(rows["slices"][:, place], return_counts=True)
             ranked = sorted(zip(counts.tolist(), codes.tolist(), strict=True), reverse=True)
             large = [pair for pair in ranked[:MOST_SLICES] if pair[0] >= LEAST_SLICE]
@@ -240,22 +300,19 @@ class Decay:
                 )
         return {**told, "slices": slices, "slices_left_out": left_out}
 
-    def _concept(self, expected: Array, hits: Array) -> dict[str, Any]:
-        """What the test of labelled rows says; an alarm is lifted once the rows that came after it
-        are right as often as expected."""
-        if self._calibration is None:
+    def _concept(self, wanted: Array, hits: Array) -> dict[str, Any]:
+        """What the test of labelled rows says; an alarm is lifted once the last `drift_rows` of
+        them came after it and are right as often as expected."""
+        if self._map_margin is None:
             return {"drifting": False, "not_told": "Without an estimate there is nothing to miss."}
         test = self._test
-        after = test.rows - test.alarm
-        if test.alarm and after >= self._least and len(hits) >= after:
-            recent = slice(len(hits) - after, None)
-            if hits[recent].mean() >= expected[recent].mean() - test.margin:
-                test.lift()
+        if test.alarm and test.rows - test.alarm >= self._least and self._missed.mean() <= 0:
+            test.lift()
         return {
             "drifting": bool(test.alarm),
-            "expected_accuracy": round(float(expected.mean()), 6) if len(expected) else None,
+            "expected_accuracy": round(float(wanted.mean()), 6) if len(wanted) else None,
             "measured_accuracy": round(float(hits.mean()), 6) if len(hits) else None,
-            "margin": round(test.margin, 6),
+            "margin": round(self._map_margin.now, 6),
             **test.to_json(),
         }
 
@@ -263,7 +320,7 @@ class Decay:
         """The metrics whose interval is worse than usual by more than the drop."""
         worse = []
         for name, value in found.items():
-            usual = self._usual.get(name)
+            usual = self.of.usual.get(name)
             if usual is None:
                 continue
             if name in ERRORS:
@@ -276,8 +333,8 @@ class Decay:
 
     def _codes(self, inputs: Sequence[Mapping[str, Array]], rows: int) -> Array:
         """The codes of the slices of each row: uint16 [rows, slices]."""
-        found = np.full((rows, len(self._slices)), _OTHER, np.uint16)
-        for place, each in enumerate(self._slices):
+        found = np.full((rows, len(self.of.slices)), OTHER, np.uint16)
+        for place, each in enumerate(self.of.slices):
             if all(each.column in one for one in inputs):
                 columns = [one[each.column] for one in inputs]
                 firsts = [column.reshape(len(column), -1)[:, 0] for column in columns]
@@ -285,96 +342,31 @@ class Decay:
         return found
 
 
-@dataclass(frozen=True)
-class SliceColumn:
-    """A column whose values are slices: those that its reference lists, of numbers quarters.
-
-    Attributes:
-        names: of the slices, by their codes.
-        places: codes of values, for `codes`; cuts where the column is of numbers.
-    """
-
-    column: str
-    names: tuple[str, ...]
-    places: Mapping[str, int] | Array
-
-    def codes(self, values: Array) -> Array:
-        """Of values [rows]: uint16 [rows]."""
-        absent = missing(values)
-        if isinstance(self.places, Mapping):
-            strings = values.dtype.kind in "OSU"
-            texts = map(text_of if strings else str, values.tolist())
-            found = np.array([self.places.get(each, _OTHER) for each in texts], np.uint16)
-        else:
-            places = np.searchsorted(self.places, values.astype(np.float64), side="left")
-            found = places.astype(np.uint16)
-        if absent is not None:
-            found[absent] = _MISSING
-        return found
-
-    def name(self, code: int) -> str:
-        """What a slice is called."""
-        return {_OTHER: "(other)", _MISSING: "(missing)"}.get(code) or self.names[code]
-
-
-def unknown_slices(reference: Reference | None, asked: str) -> list[str]:
-    """The names in `decay_slices` that are not a column of a model's inputs."""
-    known = reference.inputs if reference is not None else {}
-    return [name for name in _names(asked) if name not in known]
-
-
-def _slices(reference: Reference | None, asked: str) -> list[SliceColumn]:
-    known = reference.inputs if reference is not None else {}
-    return [_slice_column(name, known[name]) for name in _names(asked) if name in known]
-
-
-def _names(asked: str) -> list[str]:
-    return list(dict.fromkeys(filter(None, map(str.strip, asked.split(",")))))
-
-
-def _slice_column(name: str, column: Column) -> SliceColumn:
-    if isinstance(column, Categories):
-        values = tuple(column.values)
-        return SliceColumn(name, values, {value: place for place, value in enumerate(values)})
-    assert isinstance(column, Numbers)
-    total = np.cumsum(column.counts)
-    quarters = np.searchsorted(total, total[-1] * np.array([0.25, 0.5, 0.75]))
-    cuts = np.unique(column.cuts[np.minimum(quarters, len(column.cuts) - 1)])
-    ends = [f"{cut:.4g}" for cut in cuts]
-    between = [f"above {a} to {b}" for a, b in itertools.pairwise(ends)]
-    names = (f"to {ends[0]}", *between, f"above {ends[-1]}") if ends else ("all",)
-    return SliceColumn(name, names, cuts)
-
-
-def _usual(description: Description, calibration: Calibration | None) -> dict[str, float]:
-    """What the edge model reached on held-out rows, by metric; a manifest may be anyone's."""
-    if calibration is not None:
-        return dict(calibration.metrics)
-    assert description.bundle is not None
-    metrics = description.bundle.verification.get("metrics")
-    found = metrics.get(MSE) if isinstance(metrics, dict) else None
-    value = found.get("edge") if isinstance(found, dict) else None
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        return {}
-    return {RMSE: math.sqrt(value)}
-
-
-def uncertainty(calibration: Calibration | None) -> float:
-    """Two standard deviations of the map's mean over the held-out rows."""
-    if calibration is None:
-        return 0.0
-    shares = calibration.rows / calibration.rows.sum()
-    return 2 * math.sqrt(float((shares**2 * calibration.variances[1::2]).sum()))
-
-
-def _file(state: str | None, description: Description) -> Path | None:
-    if state is None:
+def file_of(settings: ServerSettings, name: str, version: int) -> Path | None:
+    """Where a version's answers are kept over restarts."""
+    if settings.state is None:
         return None
-    return Path(state) / "answers" / description.name / f"{description.version}.npz"
+    return Path(settings.state) / "answers" / name / f"{version}.npz"
 
 
-def _number(file: Path) -> int:
-    return int(file.stem) if file.stem.isdigit() else 0
+def gone_before(settings: ServerSettings, name: str, served: Collection[int]) -> Decay | None:
+    """Of the versions that do not serve, that which answered last before the server was started."""
+    file = file_of(settings, name, 0)
+    found: list[Decay] = []
+    for each in sorted(file.parent.glob("*.npz")) if file is not None else ():
+        if not each.stem.isdigit() or int(each.stem) in served:
+            continue
+        before = stored(each)
+        if before is None:
+            continue
+        try:
+            decay = Decay(loads(before.of, name, int(each.stem)), settings, None)
+        except EdgelineError as error:
+            log.warning("%s cannot be read (%s): no answer of before waits.", each, error)
+            continue
+        decay.restore()
+        found.append(decay)
+    return max((each for each in found if each.waiting), key=lambda each: each.latest, default=None)
 
 
 def watched(description: Description, settings: ServerSettings) -> Decay | None:
@@ -385,4 +377,5 @@ def watched(description: Description, settings: ServerSettings) -> Decay | None:
     shapes = [each.shape for each in description.signature.outputs if each.name == PREDICTION]
     if not shapes or not shapes[0] or any(size < 1 for size in shapes[0][1:]):
         return None  # no values by row
-    return Decay(description, settings)
+    of = of_description(description, settings.decay_slices)
+    return Decay(of, settings, description)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgeline.server.metrics import escaped
-from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.watched_models import Watching
 
 SIDES = ("estimated", "measured")
 
@@ -44,6 +44,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"edgeline_decay_concept_drift{{{of}}} {int(report['concept']['drifting'])}"
     answers = report["answers"]
     yield f"edgeline_answers_waiting{{{of}}} {answers['waiting']}"
+    yield f"edgeline_answers_kept_share{{{of}}} {answers['kept_share']:.6g}"
     yield f"edgeline_answers_bytes{{{of}}} {answers['bytes']}"
     for reason, count in {**answers["lost"], "unnamed": answers["unnamed"]}.items():
         yield f'edgeline_answers_lost_total{{{of},reason="{reason}"}} {count}'

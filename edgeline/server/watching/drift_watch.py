@@ -9,10 +9,9 @@ what tells a version's decay (see `decay`).
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Any
@@ -31,23 +30,18 @@ from edgeline.artifacts.reference import (
 from edgeline.artifacts.reference import present as split_missing
 from edgeline.formats.dtypes import Array
 from edgeline.runtimes.estimated import ScoreTally
-from edgeline.server.metrics import escaped
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
 from edgeline.server.watching.decay import Decay, Sampled
 from edgeline.server.watching.drift import Live, Thresholds, counts_of, histogram, judge
 
-log = logging.getLogger("edgeline.server")
 SLICES = 12
 BURST = 10  # seconds' worth of rows that may be looked at after silence
 _QUEUE = 4096  # predictions that wait to be counted
 _ROW_BYTES = 4096  # a row that is larger counts as several
 _EXAMPLES = 5  # of unseen values that are told
 _KEPT = 100
-_TICK = 0.2  # seconds
-_SAVE = 600.0  # seconds between two times that answers are written, where a state is kept
 
-OnReport = Callable[[str, int, dict[str, Any]], None]  # model, version, report
 SIDES = ("inputs", "outputs")
 
 
@@ -80,6 +74,7 @@ class Watch:
     ) -> None:
         self.reference, self.decay = reference, decay
         self.seen = 0  # rows since the version serves
+        self.began, self.served = monotonic(), False  # not yet
         self._rate = float(settings.drift_rate)
         self._window, self._rows = settings.drift_window, settings.drift_rows
         self._limits = thresholds(settings)
@@ -97,6 +92,11 @@ class Watch:
         }
         self._slices = [self._slice()]
         self._lock = threading.Lock()
+
+    @property
+    def known(self) -> bool:
+        """Whether it has served, or goes on with the answers of one that has."""
+        return self.served or (self.decay is not None and self.decay.waiting > 0)
 
     def observe(self, inputs: Arrays, outputs: Arrays) -> None:
         """Take a finished prediction [rows, ...] in, or a part of it, or nothing of it."""
@@ -130,6 +130,7 @@ class Watch:
                 found = sum(len(next(iter(each.inputs.values()))) for each in waiting)
                 now.rows += found
                 self.seen += found
+                self.served = True
                 for side in SIDES:
                     batch = [getattr(each, side) for each in waiting]
                     self._count(side, _joined(batch, side == "outputs"), now)
@@ -231,140 +232,6 @@ class Watch:
         )
 
 
-class Watching:
-    """The watches of all versions that serve, and the thread that counts for them.
-
-    Labels come when a version may be gone: of each model the one that went last is kept for them.
-    """
-
-    def __init__(
-        self,
-        settings: ServerSettings,
-        serving: Callable[[], Iterable[tuple[str, int, int]]],
-        on_report: OnReport,
-        on_decay: OnReport = lambda *_: None,
-    ) -> None:
-        self._settings, self._serving = settings, serving
-        self._on_report, self._on_decay = on_report, on_decay
-        self._watches: dict[tuple[str, int], Watch] = {}
-        self._gone: dict[str, tuple[int, Watch]] = {}
-        self.decay_told: list[dict[str, Any]] = []  # at the last look of the thread
-        self.forgotten = 0  # answers that waited for labels when their version was forgotten
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watching", daemon=True)
-
-    def observer(
-        self, name: str, version: int, reference: Reference | None, decay: Decay | None = None
-    ) -> Any:
-        """What workers of a version call after each prediction; None where nothing is watched."""
-        if reference is None or not self._settings.drift_rate:
-            self._watches.pop((name, version), None)
-            return None
-        before = self._watches.get((name, version))
-        if before is not None and before.decay is not None:  # loaded again
-            self.forgotten += before.decay.waiting
-        watch = self._watches[name, version] = Watch(reference, self._settings, decay)
-        if not self._thread.ident:
-            self._thread.start()
-        return watch.observe
-
-    def reports(self) -> list[dict[str, Any]]:
-        """A report of each version that serves and has a reference."""
-        self._forget()
-        return [
-            {"model": name, "version": version, **watch.report()}
-            for (name, version), watch in sorted(self._watches.items())
-        ]
-
-    def decay_reports(self) -> list[dict[str, Any]]:
-        """How good each version still is that serves, or served last and waits for labels."""
-        self._forget()
-        found = []
-        for (name, version), watch in self._by_version():
-            report = watch.decay_report()
-            if report is not None:
-                served = (name, version) in self._watches
-                found.append({"model": name, "version": version, "served": served, **report})
-        return found
-
-    def decays(self, model: str) -> list[Decay]:
-        """What waits for labels of a model, with all that was sampled until now."""
-        found = []
-        for (name, _), watch in self._by_version():
-            if name == model and watch.decay is not None:
-                watch.drain()
-                found.append(watch.decay)
-        return found
-
-    def lines(self) -> Iterator[str]:
-        """The statistics as metrics for Prometheus."""
-        reports = self.reports()
-        for name in ("rows", "drifting"):
-            for report in reports:
-                value = report["rows"] if name == "rows" else len(report["drifting"])
-                yield f"edgeline_drift_{name}{{{_labels(report)}}} {value}"
-        for name in ("psi", "ks", "unseen", "missing"):
-            for report in reports:
-                for side in SIDES:
-                    for column, found in report[side].items():
-                        value = found["missing"]["live"] if name == "missing" else found.get(name)
-                        if value is not None:
-                            labels = f'{_labels(report)},side="{side}",column="{escaped(column)}"'
-                            yield f"edgeline_drift_{name}{{{labels}}} {value:.6g}"
-
-    def close(self) -> None:
-        """End the thread, and keep what waits for labels."""
-        self._stop.set()
-        self._save()
-
-    def _by_version(self) -> list[tuple[tuple[str, int], Watch]]:
-        gone = {(name, version): watch for name, (version, watch) in list(self._gone.items())}
-        return sorted({**gone, **self._watches}.items(), key=lambda item: item[0])
-
-    def _run(self) -> None:
-        judged = saved = monotonic()
-        while not self._stop.wait(_TICK):
-            try:
-                for watch in list(self._watches.values()):
-                    watch.drain()
-                now = monotonic()
-                if now - judged >= self._settings.drift_judge:
-                    judged = now
-                    for report in self.reports():
-                        self._on_report(report["model"], report["version"], report)
-                    self.decay_told = self.decay_reports()
-                    for report in self.decay_told:
-                        self._on_decay(report["model"], report["version"], report)
-                if now - saved >= _SAVE:
-                    saved = now
-                    self._save()
-            except Exception:
-                log.exception("Watching failed for a moment.")
-
-    def _save(self) -> None:
-        for _, watch in self._by_version():
-            try:
-                watch.drain()
-                if watch.decay is not None:
-                    watch.decay.save()
-            except OSError as error:
-                log.warning("Answers that wait for labels cannot be kept (%s).", error)
-
-    def _forget(self) -> None:
-        try:
-            serving = {(name, version) for name, version, _ in self._serving()}
-        except RuntimeError:  # a version came or went this very moment
-            return
-        for key in [key for key in list(self._watches) if key not in serving]:
-            watch = self._watches.pop(key, None)
-            if watch is None or watch.decay is None:
-                continue
-            before = self._gone.get(key[0])
-            self._gone[key[0]] = key[1], watch
-            if before is not None and before[1].decay is not None:
-                self.forgotten += before[1].decay.waiting
-
-
 def thresholds(settings: ServerSettings) -> Thresholds:
     """The thresholds that the settings name."""
     return Thresholds(
@@ -399,7 +266,3 @@ def _joined(batch: Iterable[Arrays], outputs: bool) -> dict[str, Array]:
 
 def _bytes(array: Array) -> int:
     return sum(map(len, array.flat)) if array.dtype.kind == "O" else array.nbytes
-
-
-def _labels(report: Mapping[str, object]) -> str:
-    return f'model="{report["model"]}",version="{report["version"]}"'

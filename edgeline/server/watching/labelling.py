@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import itertools
 import logging
+import math
 import threading
 import zlib
 from array import array
@@ -26,21 +28,22 @@ import numpy as np
 
 from edgeline.errors import EdgelineError, UsageError, first_line
 from edgeline.server.settings import ServerSettings
-from edgeline.server.watching.drift_watch import Watching
+from edgeline.server.watching.decay import Decay
 from edgeline.server.watching.labels import (
     LONGEST,
     PIECE,
-    LabelReader,
+    RESULTS,
+    LabelLine,
     LabelResults,
-    LateLabels,
     lines_of,
+    read_line,
 )
+from edgeline.server.watching.watched_models import Watching
 from edgeline.stores.endpoints import STORES
 from edgeline.stores.objects import Objects
 
 log = logging.getLogger("edgeline.server")
 ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-RESULTS = ("joined", "unknown", "repeated", "refused")
 MOST_BYTES = 1 << 30  # of a file, decompressed
 _MOST_PLACES = 100_000  # files that are remembered
 
@@ -85,23 +88,23 @@ class Labelling:
             where: what a line is called in problems, before its number.
         """
         results = LabelResults()
-        readers: dict[str, LabelReader] = {}
         pieces: dict[str, _Piece] = {}
         for place, line in lines_of(data, results, where):
             try:
                 name = self._name(line.get("model") or model)
                 if model and name != model:
                     raise EdgelineError(f"it names {name[:100]!r}, and {model[:100]!r} was asked")
-                if name not in readers:
-                    readers[name] = self._reader(name)
-                pieces.setdefault(name, _Piece()).add(readers[name].read(line))
+                found = read_line(line)
+                if name not in pieces:
+                    pieces[name] = _Piece(self._decays(name))
+                pieces[name].add(found, place)
             except EdgelineError as error:
                 results.refuse(place, str(error).rstrip("."))
                 continue
             if len(pieces[name].keys) >= PIECE:
-                self._join(name, pieces.pop(name), results)
-        for name, piece in pieces.items():
-            self._join(name, piece, results)
+                pieces.pop(name).join(results)
+        for piece in pieces.values():
+            piece.join(results)
         with self._lock:
             self.counts.update(results.counts)
         return results
@@ -157,24 +160,14 @@ class Labelling:
             return names[0]
         raise EdgelineError(f"{len(names)} models are served: name one in 'model'")
 
-    def _reader(self, name: str) -> LabelReader:
+    def _decays(self, name: str) -> list[Decay]:
         decays = self._watching.decays(name)
         if not decays:
             raise EdgelineError(
                 f"no answer of {name[:100]!r} waits for labels: its bundle has no reference, its "
                 "task is not known, or --drift-rate is 0"
             )
-        return decays[-1].reader
-
-    def _join(self, name: str, piece: _Piece, results: LabelResults) -> None:
-        keys, truth = np.array(piece.keys, np.uint64), np.array(piece.truth, np.float64)
-        joined, known = 0, np.zeros(len(keys), bool)
-        for decay in self._watching.decays(name):
-            fresh, here = decay.join(keys, truth)
-            joined, known = joined + fresh, known | here
-        results.counts["joined"] += joined
-        results.counts["repeated"] += max(0, int(known.sum()) - joined)
-        results.counts["unknown"] += int(len(keys) - known.sum())
+        return decays
 
     def _run(self) -> None:
         while not any(self._watching.decays(name) for name in list(self._models())):
@@ -208,14 +201,60 @@ class Labelling:
 
 
 class _Piece:
-    """Labels that are joined at once, 16 bytes each."""
+    """Labels that are joined at once, as each version reads them: NaN where it cannot."""
 
-    def __init__(self) -> None:
-        self.keys, self.truth = array("Q"), array("d")
+    def __init__(self, decays: list[Decay]) -> None:
+        self._decays = decays
+        self.keys, self._truth = array("Q"), [array("d") for _ in decays]
+        self._doubts: list[tuple[int, int, str, str]] = []  # labels, where they stood, and why
 
-    def add(self, labels: LateLabels) -> None:
-        self.keys.extend(labels.keys)
-        self.truth.extend(labels.truth)
+    def add(self, line: LabelLine, place: str) -> None:
+        """Take in a line.
+
+        Raises:
+            EdgelineError: no version can read it.
+        """
+        found: list[tuple[float, ...] | None] = []
+        doubt: EdgelineError | None = None
+        for decay in self._decays:
+            try:
+                found.append(decay.of.reader.read(line.values))
+            except EdgelineError as error:
+                doubt = error
+                found.append(None)
+        if doubt is not None and not any(each is not None for each in found):
+            raise doubt
+        if doubt is not None:
+            first = len(self.keys)
+            why = str(doubt).rstrip(".")
+            self._doubts.append((first, first + len(line.keys), place, why))
+        self.keys.extend(line.keys)
+        for truth, values in zip(self._truth, found, strict=True):
+            truth.extend(
+                values if values is not None else itertools.repeat(math.nan, len(line.keys))
+            )
+
+    def join(self, results: LabelResults) -> None:
+        """Give the labels to the versions that can read them. One that some version cannot read,
+        and no other one knows, is refused."""
+        keys = np.array(self.keys, np.uint64)
+        fresh, known, thinned = np.zeros((3, len(keys)), bool)
+        for decay, values in zip(self._decays, self._truth, strict=True):
+            truth = np.array(values, np.float64)
+            read = np.flatnonzero(~np.isnan(truth))
+            found = decay.join(keys[read], truth[read])
+            fresh[read] |= found.fresh
+            known[read] |= found.known
+            thinned[read] |= found.thinned
+        unknown = ~known
+        for first, last, place, why in self._doubts:
+            if not known[first:last].any():
+                unknown[first:last] = False
+                results.refuse(place, why)
+        results.counts["joined"] += int(fresh.sum())
+        results.counts["repeated"] += int((known & ~fresh).sum())
+        results.counts["thinned"] += int((unknown & thinned).sum())
+        results.counts["unknown"] += int((unknown & ~thinned).sum())
 
 
 def _objects(place: str) -> Iterator[tuple[str, object, Callable[[], Any]]]:
