@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -303,6 +302,8 @@ def _last(ordered: Array, keys: Array) -> Array:
 
 def stored(file: Path) -> StoredAnswers | None:
     """The rows of a file of before; None of none, and of a damaged one, which is told."""
+    import zipfile  # numpy reads by it, too
+
     try:
         with np.load(file, allow_pickle=False) as found:
             keys, rows, of = found["keys"], found["rows"], str(found["of"])
