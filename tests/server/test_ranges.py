@@ -257,6 +257,8 @@ def test_again_after_the_window(folder):
 
 
 class Deliveries:
+    device = "pump-7"
+
     def __init__(self) -> None:
         self.events: list[dict] = []
 
