@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgeline.artifacts import write_json
 from edgeline.artifacts.folder import schema_of
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.formats import typed
-from edgeline.local import folders, runs
+from edgeline.local import folders, runs, sent
 from edgeline.local.runs import KeptRun
 from edgeline.local.tasks import DONE
 from edgeline.tracking import registering as beside
@@ -52,26 +50,16 @@ def read(folder: Path) -> RegistryState | None:
     Raises:
         EdgelineError: the file is damaged.
     """
-    file = folder / STATE
-    if not file.is_file():
-        return None
-    state: RegistryState = typed.convert(typed.read(file), RegistryState, str(file))
-    return state
+    return sent.read(folder / STATE, RegistryState)
 
 
 def _write(folder: Path, state: RegistryState) -> None:
-    partial = folder / f"{STATE}.partial"
-    write_json(partial, asdict(state))
-    partial.replace(folder / STATE)
+    sent.write(folder / STATE, state)
 
 
 def is_pending(folder: Path) -> bool:
     """Whether a registry has not got all of a run, which has ended."""
-    try:
-        state = read(folder)
-    except EdgelineError:
-        return False
-    return state is not None and not state.complete and not folders.is_held(folder)
+    return sent.is_pending(folder / STATE, RegistryState)
 
 
 @contextlib.contextmanager

@@ -8,13 +8,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgeline.artifacts import write_json
-from edgeline.errors import EdgelineError
-from edgeline.formats import typed
-from edgeline.local import folders
+from edgeline.local import sent
 from edgeline.local.redaction import redacted
 
 STATE = "tracking.json"
@@ -86,26 +83,16 @@ def read(folder: Path) -> TrackingState | None:
     Raises:
         EdgelineError: the file is damaged.
     """
-    file = folder / STATE
-    if not file.is_file():
-        return None
-    state: TrackingState = typed.convert(typed.read(file), TrackingState, str(file))
-    return state
+    return sent.read(folder / STATE, TrackingState)
 
 
 def write(folder: Path, state: TrackingState) -> None:
-    partial = folder / f"{STATE}.partial"
-    write_json(partial, asdict(state))
-    partial.replace(folder / STATE)
+    sent.write(folder / STATE, state)
 
 
 def is_pending(folder: Path) -> bool:
     """Whether a tracker has not got all of a run, which has ended."""
-    try:
-        state = read(folder)
-    except EdgelineError:
-        return False
-    return state is not None and not state.complete and not folders.is_held(folder)
+    return sent.is_pending(folder / STATE, TrackingState)
 
 
 def pending(root: Path) -> list[Path]:
