@@ -91,8 +91,9 @@ class ModelMetadata:
 
     @property
     def files(self) -> tuple[AssociatedFile, ...]:
-        """Those of all tensors."""
-        return tuple(file for tensor in (*self.inputs, *self.outputs) for file in tensor.files)
+        """Those of all tensors, each name once."""
+        tensors = (*self.inputs, *self.outputs)
+        return tuple({file.name: file for each in tensors for file in each.files}.values())
 
 
 def with_metadata(file: bytes, metadata: ModelMetadata) -> bytes:

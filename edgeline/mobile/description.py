@@ -18,7 +18,7 @@ from edgeline.formats.tflite_metadata import (
     TensorMetadata,
 )
 from edgeline.mobile.score_sigmoid import ScoreSigmoid
-from edgeline.mobile.tasks import DETECTOR
+from edgeline.mobile.tasks import CLASSIFIER, DETECTOR
 from edgeline.mobile.tensors import ordered
 
 LABELS, CALIBRATION = "labels.txt", "score_calibration.txt"
@@ -32,7 +32,7 @@ def describe(
     """The metadata of a model; `task` is one of `tasks.TASKS`.
 
     Raises:
-        EdgelineError: a label breaks its line, or there are more or fewer than scores.
+        EdgelineError: a label breaks its line, or a classifier has more or fewer than scores.
     """
     tensors = ordered(model)
     groups = {}
@@ -41,6 +41,12 @@ def describe(
         groups = {GROUP: tuple(tensor.name for tensor in told[:3])}
     else:
         told = tuple(_output(tensor, bundle, sigmoid) for tensor in tensors.outputs)
+        if task == CLASSIFIER and bundle.labels and not _labels_of(tensors.outputs[0], bundle):
+            raise EdgelineError(
+                f"{bundle.name} {bundle.version} has {len(bundle.labels)} labels, but its output "
+                f"{tensors.outputs[0].name!r} has {tensors.outputs[0].shape[1]} scores: publish it "
+                "with the labels of its classes."
+            )
     return ModelMetadata(
         name=bundle.name,
         version=str(bundle.version),
@@ -89,21 +95,9 @@ def _input(tensor: Tensor, bundle: Bundle) -> TensorMetadata:
 
 def _output(tensor: Tensor, bundle: Bundle, sigmoid: ScoreSigmoid | None) -> TensorMetadata:
     about = f"{tensor.dtype} {list(tensor.shape)}"
-    if not bundle.labels or len(tensor.shape) != 2:
-        scores: tuple[str, ...] = ()
-    else:
-        scores = bundle.labels
-        if bundle.task == BINARY and tensor.shape[1] == 1:  # the positive class's alone
-            scores = scores[-1:]
-        if len(scores) != tensor.shape[1]:
-            raise EdgelineError(
-                f"{bundle.name} {bundle.version} has {len(scores)} labels, but its output "
-                f"{tensor.name!r} has {tensor.shape[1]} scores: publish it with the labels of its "
-                "classes."
-            )
     files = []
-    if scores:
-        files.append(_labels(scores, FileKind.AXIS_LABELS, bundle))
+    if labels := _labels_of(tensor, bundle):
+        files.append(_labels(labels, FileKind.AXIS_LABELS, bundle))
     if sigmoid is not None:
         content = sigmoid.lines(tensor.shape[1])
         about += ", scores; calibrated on the rows by which the bundle was verified"
@@ -111,6 +105,16 @@ def _output(tensor: Tensor, bundle: Bundle, sigmoid: ScoreSigmoid | None) -> Ten
     return TensorMetadata(
         tensor.name, f"{about}.", calibrated=sigmoid is not None, files=tuple(files)
     )
+
+
+def _labels_of(tensor: Tensor, bundle: Bundle) -> tuple[str, ...]:
+    """A label for each score of an output; none where it has as many others, or none at all."""
+    if not bundle.labels or len(tensor.shape) != 2:
+        return ()
+    labels = bundle.labels
+    if bundle.task == BINARY and tensor.shape[1] == 1:  # the positive class's score alone
+        labels = labels[-1:]
+    return labels if len(labels) == tensor.shape[1] else ()
 
 
 def _detections(bundle: Bundle) -> tuple[TensorMetadata, ...]:

@@ -7,6 +7,7 @@ same answers as the bundle's.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,18 @@ from edgeline.artifacts import calibration, pixels
 from edgeline.artifacts.bundle import Bundle, Tensor
 from edgeline.artifacts.folder import write_output
 from edgeline.errors import EdgelineError, UsageError, did_you_mean
+from edgeline.extras import extra_of
 from edgeline.formats import tflite
 from edgeline.formats.tflite_metadata import with_metadata
 from edgeline.mobile import score_sigmoid, tasks
-from edgeline.mobile.description import describe
+from edgeline.mobile.description import LABELS, describe
 from edgeline.mobile.score_sigmoid import ScoreSigmoid
 from edgeline.mobile.tasks import CLASSIFIER, INTERPRETER, TAKES, TASKS, WORDS
 from edgeline.mobile.tensors import ordered
 from edgeline.runtimes import isolated
 
 FILE = "model.tflite"
-LITERT = "litert"
+LITERT, PACKAGE = "litert", "ai_edge_litert"
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,17 @@ def write(folder: Path, output: Path, task: str = "", model_scores: bool = False
         model_scores: whether scores stay the model's own, also where the bundle has a calibration.
 
     Raises:
-        UsageError: there is no such task.
+        UsageError: there is no such task, or the output is a bundle.
         EdgelineError: the bundle is damaged or its model is not one for an app, or the task cannot
             take it.
     """
     if task and task not in TASKS:
         raise UsageError(f"There is no task {task!r}. {did_you_mean(task, TASKS)}")
+    if (output / bundles.MANIFEST).exists():
+        raise UsageError(f"{output} is a bundle, which is not written into: name another folder.")
+    if importlib.util.find_spec(PACKAGE) is None:  # whose schema writes the file
+        hint = f"pip install 'edgeline[{extra_of(PACKAGE)}]'"
+        raise EdgelineError(f"Package {PACKAGE} is not installed: {hint}")
     bundle = bundles.read(folder)
     file = folder / bundle.model
     _refuse_what_no_app_runs(bundle)
@@ -130,8 +137,8 @@ def _made(
     notes += _notes(task, bundle, model)
     tell("given its metadata")
     content = with_metadata(file.read_bytes(), metadata)
-    labels = len(bundle.labels or ()) if metadata.files else 0
-    return content, MobileModel(path, bundle, task, labels, used, tuple(notes))
+    labels = [file.content.splitlines() for file in metadata.files if file.name == LABELS]
+    return content, MobileModel(path, bundle, task, sum(map(len, labels)), used, tuple(notes))
 
 
 def _notes(task: str, bundle: Bundle, model: tflite.Model) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -128,6 +129,18 @@ def test_a_tabular_model_has_its_features_for_the_interpreter(tmp_path):
     assert [name in tensor for name, tensor in zip(told, order, strict=True)] == [True] * 3
 
 
+def test_labels_are_of_the_outputs_that_have_as_many_places(tmp_path):
+    for count, labelled in ((2, 0), (10, 2)):  # its four outputs are boxes, classes, scores, count
+        labels = tuple(f"place {number}" for number in range(count))
+        folder = bundles.bundle(tmp_path / str(count), DETECTOR_FILE, labels=labels)
+        made = write(folder, tmp_path / f"out-{count}", INTERPRETER)
+        [subgraph] = metadata_of(made.path).tables(3)
+        assert sum(bool(table.tables(6)) for table in subgraph.tables(3)) == labelled
+        assert made.labels == (count if labelled else 0)
+        if labelled:
+            assert list(files_of(made.path)) == ["labels.txt"]
+
+
 def graph_inputs(file: Path) -> list[tflite.SubgraphTensor]:
     graph = tflite.read(file).subgraphs[0]
     return [graph.tensors[index] for index in graph.inputs]
@@ -226,6 +239,16 @@ def test_a_sigmoid_that_does_not_help_is_left_out_and_said(tmp_path, outcomes):
 def test_scores_beyond_shares_get_no_sigmoid():
     made = calibration.fit(MULTICLASS, np.linspace(-3, 8, 300), np.arange(300) > 99, {})
     assert not score_sigmoid.fit(made).useful
+
+
+def test_a_bundle_is_not_written_into_and_a_missing_package_is_named(tmp_path, monkeypatch):
+    folder = classifier(tmp_path)
+    with pytest.raises(UsageError, match="is a bundle, which is not written into"):
+        write(folder, folder)
+    bundles_of.read(folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(EdgelineError, match=r"ai_edge_litert is not installed: pip install 'edge"):
+        write(folder, tmp_path / "out")
 
 
 def test_the_command_says_what_it_wrote(tmp_path):
