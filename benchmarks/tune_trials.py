@@ -1,10 +1,11 @@
 """How long a search takes: 40 real trials on real digits, two side by side.
 
 `python benchmarks/tune_trials.py [FOLDER]`, which takes TensorFlow with oneDNN, as
-docs/distributed.md has it for convolutions; with `TF_ENABLE_ONEDNN_OPTS=0` without. Runs `edgeline tune digits`, with that pipeline's own
-steps, and writes seconds by the clock and of a core, and what became of the trials, to
-results/tune_trials.json. The run's folder is kept in FOLDER, if one is named. The exit status is 1
-where the task `tune` takes more than 15 minutes, or a trial failed.
+docs/distributed.md has it for convolutions; with `TF_ENABLE_ONEDNN_OPTS=0` without. Runs
+`edgeline tune digits`, with that pipeline's own steps, and writes seconds by the clock and of a
+core, and what became of the trials, to results/tune_trials.json. The run's folder is kept in
+FOLDER, if one is named. The exit status is 1 where the task `tune` takes more than 15 minutes, or a
+trial failed.
 """
 
 from __future__ import annotations
