@@ -17,11 +17,11 @@ from edgeline.cli.main import cli
 from edgeline.cli.pipelines import listed
 from edgeline.components.measured import METRICS as OF_RUNS
 from edgeline.lint.lint import RULES
+from edgeline.monitoring.events import EVENTS
 from edgeline.pipelines import catalogue
 from edgeline.server.errors import HTTP_STATUS, MEANING
 from edgeline.server.metrics import METRICS
 from edgeline.server.options import options
-from edgeline.server.watching.events import EVENTS
 from edgeline.triggers.metrics import METRICS as OF_TRIGGERS
 
 FOLDER = Path(__file__).parent / "reference"
