@@ -69,7 +69,9 @@ class PayloadCounts:
         self.no_ranges, self._checks = self._range_checks()
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Count rows without a fault (see `payload_columns.fault_of`)."""
+        """Count rows without a fault (see `payload_columns.faults_of`)."""
+        if not rows:
+            return
         self.rows += len(rows)
         inputs: dict[str, Array] = {}  # those that every row has
         for key, column in self.columns.items():

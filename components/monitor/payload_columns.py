@@ -50,20 +50,36 @@ class PayloadColumn:
         wrong = next((each for each in value if not self._fits(each)), None)
         return "" if wrong is None and all(map(self._fits, value)) else self._wanted(wrong)
 
+    def fit(self, values: Sequence[Any]) -> bool:
+        """Whether no value has a fault: quickly, where these are of the usual types."""
+        kinds = set(map(type, values))
+        usual = self._usual
+        if self.width != 1 or not kinds <= usual:
+            return not any(map(self.fault, values))
+        if kinds & {int}:
+            whole = [each for each in values if each is not None]
+            return self._limits[0] <= min(whole) and max(whole) <= self._limits[1]
+        return True
+
     def arrays(self, values: Sequence[Any]) -> list[Array]:
         """Values without a fault, [rows, ...]: one array, or of rows that differ one for each
         size."""
+        if self.width == 1 and list not in set(map(type, values)):
+            return [self._array(values, (len(values), *self.tensor.shape[1:]))]
         lists = [each if isinstance(each, list) else [each] for each in values]
         if self.width:
-            return [self._array(lists, self.tensor.shape[1:])]
+            flat = [each for row in lists for each in row]
+            return [self._array(flat, (len(lists), *self.tensor.shape[1:]))]
         sizes: dict[int, list[Any]] = {}
         for each in lists:
-            sizes.setdefault(len(each), []).append(each)
-        return [self._array(rows, (size,)) for size, rows in sizes.items() if size]
+            sizes.setdefault(len(each), []).extend(each)
+        return [
+            self._array(flat, (len(flat) // size, size)) for size, flat in sizes.items() if size
+        ]
 
-    def _array(self, lists: Sequence[Sequence[Any]], shape: tuple[int, ...]) -> Array:
+    def _array(self, values: Sequence[Any], shape: tuple[int, ...]) -> Array:
         dtype, absent = self.tensor.dtype, MISSING.get(self.tensor.dtype, math.nan)
-        flat = [absent if each is None else each for row in lists for each in row]
+        flat = [absent if each is None else each for each in values]
         if dtype == "string":
             found = np.empty(len(flat), object)
             found[:] = [x.encode(errors="replace") if isinstance(x, str) else x for x in flat]
@@ -71,11 +87,21 @@ class PayloadColumn:
             with np.errstate(over="ignore"):  # to infinity, as the model's own dtype has it
                 found = np.array(flat, np.float64 if dtype in _FLOATS else self._numpy)
                 found = found.astype(self._numpy)
-        return found.reshape(len(lists), *shape)
+        return found.reshape(shape)
 
     @cached_property
     def _numpy(self) -> np.dtype[Any]:
         return BY_NAME[self.tensor.dtype].numpy
+
+    @cached_property
+    def _usual(self) -> set[type]:
+        """The types of values of which `fit` need not look at each."""
+        dtype, nothing = self.tensor.dtype, type(None)
+        if dtype in _FLOATS:
+            return {float, nothing}
+        if dtype == "bool":
+            return {bool}
+        return {str if dtype == "string" else int} | ({nothing} if dtype in MISSING else set())
 
     @cached_property
     def _limits(self) -> tuple[int, int]:
@@ -108,9 +134,16 @@ def columns_of(signature: Signature) -> dict[str, PayloadColumn]:
     return {each.key: each for each in found}
 
 
-def fault_of(columns: Mapping[str, PayloadColumn], row: Mapping[str, Any]) -> str:
-    """Why a row cannot be one of the model's, naming its column; "" where it can."""
+def faults_of(
+    columns: Mapping[str, PayloadColumn], rows: Sequence[Mapping[str, Any]]
+) -> dict[int, str]:
+    """Why rows cannot be the model's, by their places, naming the column; those that can are not
+    there."""
+    found: dict[int, str] = {}
     for key, column in columns.items():
-        if key in row and (why := column.fault(row[key])):
-            return f"{key!r} {why}"
-    return ""
+        if column.fit([row[key] for row in rows if key in row]):
+            continue
+        for place, row in enumerate(rows):
+            if place not in found and key in row and (why := column.fault(row[key])):
+                found[place] = f"{key!r} {why}"
+    return found

@@ -10,10 +10,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from edgeline.artifacts.bundle import Bundle
-from edgeline.components.monitor.payload_columns import PayloadColumn, fault_of
+from edgeline.components.monitor.payload_columns import PayloadColumn, faults_of
 from edgeline.components.monitor.window import PayloadWindow, moment_of
 from edgeline.errors import first_line
 from edgeline.monitoring.line_files import DAMAGE, LargeFileError, LineFile, files_of, lines_in
@@ -87,6 +88,7 @@ def batches(
         EdgelineError: a bucket cannot be read.
     """
     kept: list[Mapping[str, Any]] = []
+    places: list[str] = []
     held = 0
     for file in files_of(place):
         if file.modified < window.begin - SKEW:
@@ -96,18 +98,31 @@ def batches(
         for where, size, row in _rows(file, results):
             if not _is_wanted(row, window, of, results, where):
                 continue
-            results.unknown_columns |= _unknown(row, columns, len(results.unknown_columns))
-            if why := fault_of(columns, row):
-                results.refuse("unfit", where, why)
-                continue
-            results.counts["rows"] += 1
             kept.append(row)
+            places.append(where)
             held += size
             if len(kept) >= AT_ONCE or held >= BYTES_AT_ONCE:
-                yield kept
-                kept, held = [], 0
+                yield _fitting(kept, places, columns, results)
+                kept, places, held = [], [], 0
     if kept:
-        yield kept
+        yield _fitting(kept, places, columns, results)
+
+
+def _fitting(
+    rows: Sequence[Mapping[str, Any]],
+    places: Sequence[str],
+    columns: Mapping[str, PayloadColumn],
+    results: ReadingResults,
+) -> list[Mapping[str, Any]]:
+    """The rows without a fault; the others are counted."""
+    for name in sorted(set(chain.from_iterable(rows)) - columns.keys()):
+        if not name.startswith(_WHENCE) and len(results.unknown_columns) < _NAMED:
+            results.unknown_columns.add(name[:100])
+    faults = faults_of(columns, rows)
+    for place, why in sorted(faults.items()):
+        results.refuse("unfit", places[place], why)
+    results.counts["rows"] += len(rows) - len(faults)
+    return [row for place, row in enumerate(rows) if place not in faults]
 
 
 def _rows(file: LineFile, results: ReadingResults) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
@@ -118,7 +133,7 @@ def _rows(file: LineFile, results: ReadingResults) -> Iterator[tuple[str, int, M
             for line in lines_in(stream, LONGEST):
                 number += 1
                 try:
-                    row = json.loads(line)
+                    row = json.loads(str(line, "utf-8"))
                 except (ValueError, RecursionError):
                     row = None
                 if isinstance(row, dict):
@@ -174,10 +189,3 @@ def _count(counter: Counter[str], name: object) -> None:
     """Count a name that anybody may have given: of many only the first are told apart."""
     shown = str(name)[:100]
     counter[shown if shown in counter or len(counter) < 1000 else "(others)"] += 1
-
-
-def _unknown(row: Mapping[str, Any], columns: Mapping[str, PayloadColumn], known: int) -> set[str]:
-    if known >= _NAMED:
-        return set()
-    found = [name for name in row if name not in columns and not name.startswith(_WHENCE)]
-    return {name[:100] for name in found[: _NAMED - known]}

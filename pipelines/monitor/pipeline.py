@@ -11,6 +11,8 @@ from edgeline.components.faces import monitor, notify
 from edgeline.pipelines import description as descriptions
 from edgeline.pipelines.parameter import Parameter
 
+# kfp takes a compiled pipeline with the name of one of its components for that component
+NAME = "monitor-payloads"
 ABOUT = "How a published model fares on what devices have met since: drift, decay, late labels."
 _KINDS = {
     "str": "STRING",
@@ -41,7 +43,7 @@ def graph(
     thresholds: dict = {},  # type: ignore[type-arg]  # noqa: B006
 ) -> None:
     """One task, which never comes from the cache, and what tells how it ended."""
-    ended = notify(pipeline_name="monitor", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+    ended = notify(pipeline_name=NAME, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
     ended.set_caching_options(False).set_display_name("tell how it ended")
     with dsl.ExitHandler(ended, name="monitor a model"):
         task = monitor(
@@ -63,4 +65,4 @@ def graph(
 graph.__doc__ = "\n".join(
     [ABOUT, "", "Args:", *(f"    {name}: {each.description}" for name, each in _TABLE.items())]
 )
-pipeline = dsl.pipeline(name="monitor", description=descriptions.text(ABOUT, _TABLE))(graph)
+pipeline = dsl.pipeline(name=NAME, description=descriptions.text(ABOUT, _TABLE))(graph)

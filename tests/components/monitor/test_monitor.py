@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import hmac
+import io
 import json
 import os
 import re
@@ -26,12 +27,13 @@ from edgeline.artifacts.ranges import FeatureRange
 from edgeline.components.monitor import payload_rows
 from edgeline.components.monitor.monitor import EVENTS, REPORT, MonitoringResult, monitor
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.monitoring import cloud_events
+from edgeline.monitoring import cloud_events, line_files
 from edgeline.monitoring.events import EVENTS as TYPES
 from edgeline.pipelines import parameters
 from edgeline.pipelines.catalogue import load
 from edgeline.schedules import declaration as schedules
 from edgeline.server.watching.payload_files import PayloadFiles
+from edgeline.stores.objects import ObjectEntry
 from edgeline.triggers.dry_run import DryRun
 from edgeline.triggers.rules import read as read_rules
 
@@ -259,6 +261,45 @@ def test_batches_of_any_size_give_the_same(run, tmp_path, monkeypatch):
     monkeypatch.setattr(payload_rows, "AT_ONCE", 7)
     run()
     assert document(tmp_path) == whole
+
+
+class Held:
+    """A bucket of objects, all of now, whose `broken` ones cannot be read to their end."""
+
+    def __init__(self, content: dict[str, bytes], broken: str = "") -> None:
+        self.content, self.broken = content, broken
+
+    def below(self, folder: str) -> list[ObjectEntry]:
+        now = datetime.now(timezone.utc)
+        return [ObjectEntry(key, now) for key in self.content if key.startswith(folder)]
+
+    def stream(self, key: str) -> Any:
+        if key == self.broken:
+            raise ConnectionResetError("reset by peer")
+        return io.BytesIO(self.content[key])
+
+
+def test_payloads_and_labels_come_from_buckets(run, tmp_path, monkeypatch):
+    kept(tmp_path, [row(number) for number in range(600)])
+    (file,) = (tmp_path / "payloads").rglob("*.gz")
+    labels = "\n".join(json.dumps({"id": f"trip-{n}", "label": is_yes(n)}) for n in range(600))
+    content = {
+        "met/cab/3/a.jsonl.gz": file.read_bytes(),
+        "late/monday.jsonl": labels.encode(),
+        "met/cab/3/readme.txt": b"not lines",
+    }
+    held = Held(content)
+    monkeypatch.setattr(line_files, "bucket", lambda _: held)
+    places = {"payloads_uri": "s3://fleet/met", "labels_uri": "s3://fleet/late"}
+    found = run(**places)
+    told = document(tmp_path)
+    assert (found.rows, told["labels"]["joined"], told["read"]["files"]) == (600, 600, 1)
+    held.broken = "met/cab/3/a.jsonl.gz"
+    with pytest.raises(EdgelineError, match=r"s3://fleet/met/cab/3/a\.jsonl\.gz could not be read"):
+        run(**places)
+    held.broken = "late/monday.jsonl"
+    with pytest.raises(EdgelineError, match=r"s3://fleet/late/monday\.jsonl could not be read"):
+        run(**places)
 
 
 @pytest.fixture
