@@ -58,7 +58,7 @@ class PayloadColumn:
             return not any(map(self.fault, values))
         if kinds & {int}:
             whole = [each for each in values if each is not None]
-            return self._limits[0] <= min(whole) and max(whole) <= self._limits[1]
+            return bool(self._limits[0] <= min(whole) and max(whole) <= self._limits[1])
         return True
 
     def arrays(self, values: Sequence[Any]) -> list[Array]:

@@ -202,7 +202,8 @@ def _histogram(found: Mapping[str, Any]) -> Markup | str:
     before, now = found["reference"], found["live"]
     top = max(*before, *now) or 1.0
     step = WIDTH / len(before)
-    bars, line = [], []
+    bars: list[str] = []
+    line: list[str] = []
     labels = _labels(found, len(before))
     for place, (label, was, share) in enumerate(zip(labels, before, now, strict=True)):
         left, tall = place * step, HEIGHT * was / top

@@ -39,8 +39,8 @@ def graph(
     events_url: str = "",
     events_key: str = "",
     device: str = "monitor",
-    decay_slices: list = [],  # type: ignore[type-arg]  # noqa: B006  # as kfp reads them
-    thresholds: dict = {},  # type: ignore[type-arg]  # noqa: B006
+    decay_slices: list = [],  # noqa: B006  # as kfp reads them
+    thresholds: dict = {},  # noqa: B006
 ) -> None:
     """One task, which never comes from the cache, and what tells how it ended."""
     ended = notify(pipeline_name=NAME, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER)
