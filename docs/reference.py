@@ -111,7 +111,8 @@ def events() -> str:
     parts = [
         "# Events of the server",
         "CloudEvents 1.0 in structured mode, as JSON; see [monitoring](../watching.md). `source` "
-        "is `/HOST/models/MODEL/versions/VERSION`.",
+        "is `/HOST/models/MODEL/versions/VERSION`. [monitor](../monitor.md) makes those of drift, "
+        "decay and ranges of kept payloads.",
     ]
     for each in EVENTS:
         rows = ([f"`{name}`", meaning] for name, meaning in each.data.items())

@@ -88,6 +88,11 @@ class PayloadCounts:
         if self.decay is not None:
             self._score(self.decay, rows, inputs)
 
+    @property
+    def repeated(self) -> int:
+        """Rows that came again under the same id and place; of those that are kept for labels."""
+        return self.decay.repeated if self.decay is not None else 0
+
     def drift(self, since: float, limits: Thresholds) -> dict[str, Any]:
         """What `GET /drift` of a server tells of a version, and which columns are `not_compared`
         and why, and `partly`, and of how many rows."""

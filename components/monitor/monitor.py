@@ -177,7 +177,11 @@ def _document(
         "version": found.bundle.version,
         "bundle": found.uri,
         "window": {"from": told(window.begin), "to": told(window.end)},
-        "read": {**read.to_json(), "without_id": counts.without_id},
+        "read": {
+            **read.to_json(),
+            "without_id": counts.without_id,
+            "repeated": counts.repeated,
+        },
         "drift": counts.drift(window.begin, limits.drift),
         "decay": counts.decayed(window.begin),
         "labels": labels.to_json() if labels is not None else None,

@@ -24,6 +24,7 @@ _LEFT_OUT = {
     "files_gone": "files that were removed while they were read",
     "files_damaged": "files that could not be read to their end",
     "without_id": "rows that no label can name",
+    "repeated": "rows that came again under the same id: they count, and the last gets the label",
 }
 _BAD = ("unfit", "without_time", "damaged_lines", "files_damaged")
 _LABELS = {
@@ -93,6 +94,9 @@ def _of_decay(decay: Mapping[str, Any], labels: Mapping[str, Any] | None) -> Ite
         yield f"Not estimated: {estimated['not_estimated']}"
     elif estimated["rows"] >= needed:
         yield _against("Estimated without labels", estimated, decay["usual"])
+    else:
+        rows = estimated["rows"]
+        yield f"Not estimated: {rows:,} rows have a prediction, and it takes {needed:,}."
     if labels is None:
         yield "Not measured: no labels_uri is given."
     elif measured["rows"] < needed:

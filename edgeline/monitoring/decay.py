@@ -31,8 +31,14 @@ from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.artifacts.models import PREDICTION
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
-from edgeline.monitoring.kept_answers import MOST_MEASURED, KeptAnswers, key_of, keys_of, stored
-from edgeline.monitoring.slice_columns import OTHER
+from edgeline.monitoring.kept_answers import (
+    MOST_MEASURED,
+    NOT_KNOWN,
+    KeptAnswers,
+    key_of,
+    keys_of,
+    stored,
+)
 from edgeline.monitoring.watched_version import WatchedVersion, loads
 from edgeline.runtimes.concept import ConceptTest, MapMargin, expected
 from edgeline.runtimes.estimated import Interval, ScoreTally, estimate, none_of, tally
@@ -137,6 +143,12 @@ class Decay:
         """Rows that wait for their labels."""
         with self._lock:
             return self._kept.waiting
+
+    @property
+    def repeated(self) -> int:
+        """Of the rows that are kept, those that came again under the same id and place."""
+        with self._lock:
+            return self._kept.repeated
 
     @property
     def answers(self) -> bool:
@@ -377,7 +389,7 @@ class Decay:
 
     def _codes(self, inputs: Sequence[Mapping[str, Array]], rows: int) -> Array:
         """The codes of the slices of each row: uint16 [rows, slices]."""
-        found = np.full((rows, len(self.of.slices)), OTHER, np.uint16)
+        found = np.full((rows, len(self.of.slices)), NOT_KNOWN, np.uint16)
         for place, each in enumerate(self.of.slices):
             if all(each.column in one for one in inputs):
                 columns = [one[each.column] for one in inputs]

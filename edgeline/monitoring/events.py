@@ -106,7 +106,7 @@ EVENTS = (
             **_VERSION,
             "feature": "the feature's name",
             "value": "the first value outside",
-            "rows": "how many rows of the request were outside",
+            "rows": "how many rows of the request were outside, or of the window of `monitor`",
             "range": "`least` and `most`, where there are any, and `text`, the same in words",
             "refused": "whether such rows are refused",
         },

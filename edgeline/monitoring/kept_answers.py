@@ -133,6 +133,11 @@ class KeptAnswers:
         return int(self._rows["time"][: self._count].max(initial=0))
 
     @property
+    def repeated(self) -> int:
+        """Rows that came again under the key of one before, which no label reaches any more."""
+        return self._count - len(np.unique(self._keys[: self._count]))
+
+    @property
     def waiting(self) -> int:
         """Rows that have no label yet."""
         return int(np.count_nonzero(self._rows["order"][: self._count] == 0))

@@ -153,7 +153,7 @@ def test_a_quiet_window_is_told_to_be_quiet(run, tmp_path):
 
 
 def test_drift_ranges_and_decay_are_told_as_by_a_server(run, tmp_path):
-    rows = [row(n, company="Green", fare=30.0 + n) for n in range(600)]
+    rows = [row(n, company="<b>Green", fare=30.0 + n) for n in range(600)]
     kept(tmp_path, rows)
     labels = [{"id": f"trip-{n}", "label": not is_yes(n)} for n in range(600)]
     (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, labels)))
@@ -167,14 +167,18 @@ def test_drift_ranges_and_decay_are_told_as_by_a_server(run, tmp_path):
         assert each["data"].keys() == FIELDS[each["type"]]
         assert each["source"] == "/monitor/models/cab/versions/3"
     by_feature = {each["data"]["feature"]: each["data"] for each in events(tmp_path)[4:]}
-    assert by_feature["company"]["rows"] == 600 and by_feature["company"]["value"] == "Green"
+    assert by_feature["company"]["rows"] == 600 and by_feature["company"]["value"] == "<b>Green"
     assert by_feature["fare"]["rows"] == 429  # above 200
     measured = document(tmp_path)["decay"]["measured"]
     assert measured["rows"] == 600 and measured["decayed"] == ["accuracy"]
     assert measured["slices"][0]["value"] == "(other)"
     assert found.metrics["concept_drift"] == 1 and found.metrics["columns_out_of_range"] == 2
     page = (tmp_path / "page.html").read_text()
-    assert "Drift in fare, company." in page and "train on new labels" in page
+    assert (
+        "<b>Green" not in page
+        and "Drift in fare, company." in page
+        and "train on new labels" in page
+    )
 
 
 def test_triggers_rehearse_what_was_kept(run, tmp_path):
@@ -214,6 +218,7 @@ def test_what_is_left_out_is_counted_and_named(run, tmp_path):
     rows[5]["edgeline_model"] = "bus"
     rows[6]["edgeline_id"] = None
     rows[7] |= {"tip": 1.0}
+    rows.append(dict(rows[0]))
     del rows[8]["fare"]
     rows[9]["fare"] = rows[9]["company"] = None  # missing, and no fault
     kept(tmp_path, rows)
@@ -238,6 +243,7 @@ def test_what_is_left_out_is_counted_and_named(run, tmp_path):
     assert min(told[name] for name in ("unfit", "without_time", "after", "without_id")) >= 1
     assert told["damaged_lines"] >= 2
     assert document(tmp_path)["drift"]["partly"]["fare"] < told["rows"]
+    assert told["repeated"] >= 1
     assert (
         found.metrics["rows_left_out"]
         == told["unfit"] + told["without_time"] + told["damaged_lines"]
@@ -248,7 +254,11 @@ def test_what_is_left_out_is_counted_and_named(run, tmp_path):
 
 def test_a_column_that_no_row_has_is_named(run, tmp_path):
     kept(tmp_path, [{k: v for k, v in row(n).items() if k != "fare"} for n in range(600)])
-    run()
+    labels = "\n".join(json.dumps({"id": f"trip-{n}", "label": 1}) for n in range(40))
+    (tmp_path / "labels.jsonl").write_text(labels)
+    run(labels_uri=str(tmp_path / "labels.jsonl"), decay_slices=["fare"])
+    (part,) = document(tmp_path)["decay"]["measured"]["slices"]
+    assert (part["value"], part["rows"]) == ("(not known)", 40)
     told = document(tmp_path)["drift"]
     assert "--payload-redact" in told["not_compared"]["fare"] and "fare" not in told["inputs"]
     assert "Not compared: fare." in (tmp_path / "page.html").read_text()
