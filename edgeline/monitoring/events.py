@@ -16,6 +16,8 @@ OUT_OF_RANGE = "io.edgeline.range.detected"
 ESTIMATED = "io.edgeline.decay.estimated"
 MEASURED = "io.edgeline.decay.measured"
 CONCEPT = "io.edgeline.decay.concept"
+_DRAWN = 20  # columns with all that is known: no receiver has to take more than 64 KiB
+_LONG = ("histogram", "unseen_values")
 # the types of KServe's inference logger
 REQUEST = "org.kubeflow.serving.inference.request"
 RESPONSE = "org.kubeflow.serving.inference.response"
@@ -44,7 +46,8 @@ _DRIFT = {
     "rows": "the rows that were compared",
     "since": "when the window of these rows began, in seconds since 1970",
     "drifting": "the names of the columns and statistics that drift",
-    "columns": "for each of them its statistics, live and in the reference",
+    "columns": "for each of them its statistics, live and in the reference; of the first 20 the "
+    "histogram and unseen values, too",
 }
 _DECAY = {
     **_VERSION,
@@ -131,13 +134,16 @@ def drift_event(model: str, version: int, report: Mapping[str, Any]) -> tuple[st
     `inputs` and `outputs` what `drift.judge` found of each column."""
     drifting = report["drifting"]
     found = {**report["inputs"], **report["outputs"]}
+    columns = {name: each for name, each in found.items() if name in drifting}
+    for name in list(columns)[_DRAWN:]:
+        columns[name] = {key: x for key, x in columns[name].items() if key not in _LONG}
     data = {
         "model": model,
         "version": version,
         "rows": report["rows"],
         "since": report["since"],
         "drifting": drifting,
-        "columns": {name: each for name, each in found.items() if name in drifting},
+        "columns": columns,
     }
     return (DRIFT if drifting else RESOLVED), data
 
