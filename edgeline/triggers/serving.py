@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.monitoring.cloud_events import read_key
 from edgeline.pipelines import catalogue
 from edgeline.server import access, periodic
 from edgeline.server.ending import on_signal
@@ -18,7 +19,6 @@ from edgeline.server.http.server import HttpServer
 from edgeline.server.listening import bind, end_connections, listen, tls
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import NO_TOKENS, ServerSettings
-from edgeline.server.watching.delivery import read_key
 from edgeline.server.watching.logs import AccessLog
 from edgeline.triggers import launching, rules
 from edgeline.triggers.app import TriggerApp
