@@ -12,7 +12,9 @@
     place     a folder or a bucket: read, write, one writer at a time
     listing   what targets list
     roles     the four roles: reading, signing, checking, publishing
-    actions   init, add, withdraw, prune, sign, rotate-keys
+    rolling   versions that are rolled out by waves
+    wave_file the file that declares waves
+    actions   init, add, promote, wave, withdraw, prune, sign, rotate-keys
     status    what there is and what is missing
     commands  the command line
 

@@ -1,10 +1,11 @@
-"""What a publisher does: init, add, promote, withdraw, prune, sign, rotate keys.
+"""What a publisher does: init, add, promote, open waves, withdraw, prune, sign, rotate keys.
 
 Each may be done again after it was killed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,12 @@ from tuf.api.metadata import Metadata, Root, Targets
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, content_digest
+from edgeline.artifacts.waves import WavePlan
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.repository import keys, listing, model_signature, roles
+from edgeline.repository import keys, listing, model_signature, roles, rolling
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
+from edgeline.repository.rolling import Opening
 from edgeline.stores import store as stores
 
 TARGETS = "targets"
@@ -115,6 +118,7 @@ def add(
     labels: Sequence[str] = (),
     version: int = 0,
     candidate: str = "",
+    waves: WavePlan | None = None,
 ) -> tuple[Bundle, Outcome]:
     """Publish the bundle in a folder, which stays as it is: its number is in the repository alone.
 
@@ -131,10 +135,15 @@ def add(
         version: its number, or 0 for the next that is free.
         candidate: the name under which it waits to be promoted (see `promote`), in the place of an
             earlier candidate of that name; empty: devices take it at once.
+        waves: by which devices take it (see `wave_file.read`): the first one is opened now, and
+            the labels are given when all are open; None: all devices take it at once.
 
     Raises:
-        EdgelineError: the bundle is damaged or was withdrawn, the list of versions would be too
-            long, or see `keys.signers` and `stores.add`.
+        UsageError: a label is none; a candidate with labels or waves; waves for the first version
+            of a model, which devices without a wave would have nothing beside.
+        EdgelineError: the bundle is damaged or was withdrawn, or is a version whose waves are not
+            all open; the list of versions would be too long; or see `keys.signers` and
+            `stores.add`.
     """
     for label in (*labels, *([candidate] if candidate else [])):
         if not _LABEL.fullmatch(label) or label == "latest":
@@ -144,6 +153,11 @@ def add(
             f"The candidate {candidate} cannot have the label {labels[0]}, by which devices would "
             "ask for it: leave one out, and give the label when it is promoted."
         )
+    if candidate and waves:
+        raise UsageError(
+            f"The candidate {candidate} cannot have waves, as no device takes it: leave one out, "
+            "and give the waves when it is promoted."
+        )
     signers = keys.signers(signing)
     place = open_place(repository)
     state = roles.read(place)  # before anything is written
@@ -152,15 +166,20 @@ def add(
     store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
     if not version:
         _refuse_withdrawn(state, store, bundle)
+    if waves:
+        rolling.refuse_first(state, bundle.name)
     listed, foreign = _numbers(state, bundle.name, candidate)
     bundle = stores.add(store, folder, bundle, version, listed, foreign)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        if not candidate:
+        rolls = bundle.version in listing.rollouts(targets).get(bundle.name, {})
+        if waves or (rolls and not candidate):
+            rolling.enter(targets, bundle, waves, labels, roles.now(state))
+        elif not candidate:
             listing.enter(targets, bundle, labels)
-        elif bundle.version in listing.manifests(targets).get(bundle.name, {}):
+        elif rolls or bundle.version in listing.manifests(targets).get(bundle.name, {}):
             listing.drop_candidate(targets, bundle.name, candidate)  # of other content
         elif listing.number_of(targets, bundle.name, candidate) != bundle.version:
             listing.enter_candidate(targets, bundle, candidate)
@@ -180,7 +199,12 @@ def add(
 
 
 def promote(
-    repository: str, name: str, candidate: str, signing: Sequence[str], labels: Sequence[str] = ()
+    repository: str,
+    name: str,
+    candidate: str,
+    signing: Sequence[str],
+    labels: Sequence[str] = (),
+    waves: WavePlan | None = None,
 ) -> tuple[Bundle, Outcome]:
     """Make a candidate the newest version: devices fetch, try and serve it at their next look.
 
@@ -193,6 +217,7 @@ def promote(
         candidate: as it was added.
         signing: references to keys.
         labels: names for the version.
+        waves: as of `add`.
 
     Raises:
         UsageError: there is no such candidate, or it has a `model.sig`, gets another number, which
@@ -222,7 +247,7 @@ def promote(
             raise EdgelineError(
                 f"The candidate {candidate} of {name} is not what was signed: publish it again."
             )
-        added = add(repository, folder, signing, labels)
+        added = add(repository, folder, signing, labels, waves=waves)
     signers = keys.signers(signing)
     with place.lock():
         state = roles.read(place)
@@ -264,10 +289,44 @@ def withdraw(
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        rolling.settle(targets, roles.now(state))
         moved = listing.strike(targets, name, version)
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
         return moved, _publish(place, state, signers, "targets")
+
+
+def wave(
+    repository: str, name: str, version: int, opening: Opening, signing: Sequence[str]
+) -> tuple[WavePlan, Outcome]:
+    """Open waves of a version that was added with some: devices in them take it at their next look.
+
+    When the last one is open, it becomes a version like any other, which devices take that know
+    nothing of waves, and gets its labels.
+
+    Args:
+        repository: where the signed repository is.
+        name, version: of the bundle.
+        opening: how many waves are to be open, `next` for one more, `all` for every device at once.
+        signing: references to keys.
+
+    Returns:
+        The plan as it is then, and what it led to; where as many waves were open already, nothing.
+
+    Raises:
+        UsageError, EdgelineError: as `rolling.open_waves`.
+    """
+    signers = keys.signers(signing)
+    place = _existing(repository)
+    with place.lock():
+        state = roles.read(place)
+        newest = state.newest("targets")
+        targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        plan = rolling.open_waves(targets, name, version, opening, roles.now(state))
+        if newest is None or targets != newest.signed:
+            roles.stage(state, "targets", targets)
+        roles.sign(state, signers)
+        return plan, _publish(place, state, signers, "targets")
 
 
 def prune(
@@ -301,6 +360,9 @@ def prune(
 def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
     """Add signatures to what is staged; renew the timestamp, and what half of its time is gone.
 
+    With a key of targets, versions whose last wave has begun by time become such as all devices
+    take.
+
     Returns:
         The roles that were signed, and what it led to.
     """
@@ -308,6 +370,7 @@ def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
     place = _existing(repository)
     with place.lock():
         state = roles.read(place)
+        _settle(state, signers)
         signed = roles.sign(state, signers, renew=True)
         live = roles.publish(place, state)
         kept = [] if live else roles.keep(place, state, signers, renew=True)
@@ -366,6 +429,15 @@ def rotate_keys(
         return _publish(place, state, signers, "root")
 
 
+def _settle(state: roles.RepositoryState, signers: Sequence[CryptoSigner]) -> None:
+    """Stage what waves have come to, if it could be signed; a plan of a later edgeline is left."""
+    allowed = state.root.signed.roles["targets"].keyids
+    if any(signer.public_key.keyid in allowed for signer in signers):
+        with contextlib.suppress(EdgelineError):
+            if (targets := rolling.settled(state)) is not None:
+                roles.stage(state, "targets", targets)
+
+
 def _existing(repository: str) -> Place:
     """The place of a repository, which a lock would make a folder for.
 
@@ -398,8 +470,8 @@ def _numbers(state: roles.RepositoryState, name: str, candidate: str) -> tuple[s
     if newest is None:
         return set(), set()
     versions = listing.manifests(newest.signed).get(name, {})
-    good = [number for number, each in versions.items() if not each.custom.get("withdrawn")]
-    listed = {max(good)} if good else set()
+    good = sorted(v for v, each in versions.items() if not each.custom.get("withdrawn"))
+    listed = {*good[-1:], *listing.rollouts(newest.signed).get(name, {})}
     if not candidate:  # what is promoted takes its candidate's number
         return listed, set()
     own = listing.number_of(newest.signed, name, candidate)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tuf.api.metadata import Targets
 
+from edgeline.artifacts import waves
 from edgeline.repository import listing, roles
 from edgeline.repository.place import open_place
 from edgeline.repository.roles import ROLES
@@ -28,6 +29,7 @@ def status(repository: str) -> dict[str, Any]:
         "versions": _versions(state.live.get("targets")),
         "staged_versions": _versions(state.staged.get("targets")),
         "candidates": _candidates(state.live.get("targets")),
+        "rollouts": _rollouts(state),
     }
 
 
@@ -58,8 +60,29 @@ def show(repository: str, as_json: bool) -> None:
             mine = [v for v in versions if v["name"] == name]
             numbers = ", ".join(map(_number, mine[-8:]))
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
+    for rollout in found["rollouts"]:
+        what = f"rolling out: [bold]{rollout['name']}[/] {rollout['version']}"
+        since = f" since {rollout['opened'][-1]}" if rollout["open"] else ""
+        after = f"; next {rollout['next']['sentence']}" if rollout["next"] else ""
+        console.print(f"{what}, {rollout['current']} is open{since}{after}", highlight=False)
     for name, candidates in found["candidates"].items():
         console.print(f"candidates: [bold]{name}[/] {', '.join(candidates)}", highlight=False)
+
+
+def _rollouts(state: roles.RepositoryState) -> list[dict[str, Any]]:
+    """The versions with waves: which are open since when, and what the next one waits for."""
+    live, now = state.live.get("targets"), datetime.now(timezone.utc)
+    found: list[dict[str, Any]] = []
+    for name, versions in sorted(listing.rollouts(live.signed).items() if live else ()):
+        for version, (plan, _) in sorted(versions.items()):
+            begun = plan.begun(now)
+            following = len(begun) if len(begun) < len(plan.waves) else None
+            known = {"name": name, "version": version, **plan.to_json(), "open": len(begun)}
+            known["opened"] = [time.isoformat() for time in begun]
+            known["current"] = waves.described(plan, len(begun) - 1) if begun else "no wave"
+            known["next"] = None if following is None else waves.waits(plan, following, now)
+            found.append(known)
+    return found
 
 
 def _role(state: roles.RepositoryState, role: str) -> dict[str, object]:
