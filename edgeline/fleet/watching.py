@@ -150,5 +150,5 @@ def sentences(told: dict[str, Any]) -> Iterator[str]:
     dry = "would be: " if told.get("dry_run") and told["action"] not in ("wait", "error") else ""
     yield f"{told['time']} {which}: {dry}{done}: {told['reason']}."
     if told.get("live") is False:
-        lacks = ", ".join(f"{n} of {role}" for role, n in told["missing_signatures"].items())
-        yield f"  It waits for signatures ({lacks or 'see the status'}): `edgeline repository sign`."
+        lacks = [f"{n} of {role}" for role, n in told["missing_signatures"].items()]
+        yield f"  It waits for signatures ({', '.join(lacks)}): `edgeline repository sign`."

@@ -123,7 +123,7 @@ def _lacks(
         yield f"{waves.waits(plan, len(begun), now)['sentence']}"
     for what, pause in (("soak is", limits.soak_time), ("its next wave is after", following.after)):
         if begun and now < begun[-1] + timedelta(seconds=pause):
-            since = durations.told(int((now - begun[-1]).total_seconds()))
+            since = durations.about((now - begun[-1]).total_seconds())
             yield (
                 f"{what} {durations.told(pause)}, and {waves.described(plan, len(begun) - 1)} is "
                 f"open for {since}"

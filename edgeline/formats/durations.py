@@ -22,6 +22,11 @@ def seconds(value: object) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in pieces)
 
 
+def about(value: float) -> str:
+    """A duration for people, to the minute where it has some."""
+    return told(value // 60 * 60 if value >= 120 else value // 1)
+
+
 def told(value: float) -> str:
     """A duration for people, in its largest whole unit."""
     for unit, size in _UNITS.items():
