@@ -103,7 +103,7 @@ def parse(body: bytes, model: str, url: str) -> FleetAnswer:
     if len({each.version for each in mine}) < len(mine):
         raise EdgelineError(f"The fleet {url} answers a version of {model} twice: it is not used.")
     for each in mine:
-        if max(each.serving, each.failed, each.stale) > each.devices:
+        if max(each.serving, each.failed) > each.devices:
             raise EdgelineError(
                 f"The fleet {url} answers more devices of {model} {each.version} than there are: "
                 "it is not used."

@@ -84,7 +84,11 @@ def open_waves(
     """
     known = listing.rollouts(targets).get(name, {})
     if version not in known:
-        there = f"those of {name} are {', '.join(map(str, sorted(known)))}" if known else "none has"
+        there = (
+            f"those of {name} are {', '.join(map(str, sorted(known)))}"
+            if known
+            else f"{name} has none"
+        )
         full = version in listing.manifests(targets).get(name, {})
         what = "has no waves any more" if full else "is not a version with waves"
         raise UsageError(f"{name} {version} {what}: {there}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 sys.path.append(str(TESTS / "server"))
 
 from publishing import PASSPHRASE, Publisher, model  # noqa: E402

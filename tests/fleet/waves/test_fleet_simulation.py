@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from fleet_simulation import Fleet, waves
 from publishing import model
-from simulation import Fleet, waves
 
 from edgeline.artifacts.waves import WHOLE, Wave, WavePlan, position
 from edgeline.repository import actions
