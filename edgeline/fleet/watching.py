@@ -24,8 +24,8 @@ from edgeline.repository import actions, listing, roles
 from edgeline.repository.actions import Outcome
 from edgeline.repository.place import open_place
 
-Ask = Callable[[str], FleetAnswer]  # what the devices report of a model
-Telling = Callable[[dict[str, Any]], None]
+AskFleet = Callable[[str], FleetAnswer]  # what the devices report of a model
+TellDecision = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class FleetWatch:
 
     rules: WatchFile
     repository: str
-    ask: Ask
-    tell: Telling
+    ask: AskFleet
+    tell: TellDecision
     signing: Sequence[str] = ()
     dry_run: bool = False
 
