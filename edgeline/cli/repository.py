@@ -20,7 +20,11 @@ _waves = click.option(
     "--waves",
     metavar="FILE",
     callback=existing,
-    help="A YAML file of waves, by which devices take it; by default all at once.",
+    help="A YAML file of waves, by which devices take it; by default the model's usual ones, or "
+    "all at once.",
+)
+_at_once = click.option(
+    "--at-once", is_flag=True, help="Let all devices take it, also where waves are usual."
 )
 _signing = click.option(
     "--key",
@@ -172,6 +176,7 @@ def init(
     help="Sign it, but let no device take it until it is promoted by this name.",
 )
 @_waves
+@_at_once
 @telling
 def add(
     told: Told,
@@ -182,18 +187,21 @@ def add(
     version: int,
     candidate: str,
     waves: str | None,
+    at_once: bool,
 ) -> None:
     """Publish the folder BUNDLE in REPOSITORY."""
     from edgeline.repository import actions, wave_file
 
     plan = wave_file.read(waves) if waves else None
-    made, outcome = actions.add(repository, bundle, signing, labels, version, candidate, plan)
+    made, outcome = actions.add(
+        repository, bundle, signing, labels, version, candidate, plan, at_once
+    )
     told("", name=made.name, version=made.version)
     if candidate:
         told(f"{candidate} is a candidate: no device takes it until it is promoted.")
         _say(told, f"{made.name} {made.version} is added", outcome, "it can be promoted")
     else:
-        then = _IN_WAVES if plan else _BY_ALL
+        then = _IN_WAVES if outcome.plan else _BY_ALL
         _say(told, f"{made.name} {made.version} is added", outcome, then)
 
 
@@ -204,6 +212,7 @@ def add(
 @_signing
 @click.option("--label", "labels", multiple=True, help="A label for this version. Repeatable.")
 @_waves
+@_at_once
 @telling
 def promote(
     told: Told,
@@ -213,16 +222,44 @@ def promote(
     signing: tuple[str, ...],
     labels: tuple[str, ...],
     waves: str | None,
+    at_once: bool,
 ) -> None:
     """Make CANDIDATE of REPOSITORY the newest version of the bundle NAME: devices serve it at their
     next poll, or with --waves when it is their turn."""
     from edgeline.repository import actions, wave_file
 
     plan = wave_file.read(waves) if waves else None
-    made, outcome = actions.promote(repository, name, candidate, signing, labels, plan)
+    made, outcome = actions.promote(repository, name, candidate, signing, labels, plan, at_once)
     told("", name=made.name, version=made.version)
-    then = _IN_WAVES if plan else _BY_ALL
+    then = _IN_WAVES if outcome.plan else _BY_ALL
     _say(told, f"{candidate} is {made.name} {made.version} now", outcome, then)
+
+
+@repository.command("usual-waves")
+@click.argument("repository")
+@click.argument("name")
+@click.argument("file", required=False, callback=existing)
+@click.option("--none", "no_waves", is_flag=True, help="All devices take them at once again.")
+@_signing
+@telling
+def usual_waves(
+    told: Told,
+    repository: str,
+    name: str,
+    file: str | None,
+    no_waves: bool,
+    signing: tuple[str, ...],
+) -> None:
+    """Roll out by the waves in FILE what is added to REPOSITORY as a version of the bundle NAME
+    without any, as by pipelines."""
+    from edgeline.repository import actions, wave_file
+
+    if (file is None) != no_waves:
+        raise click.UsageError("Give FILE or --none.")
+    plan = wave_file.read(file) if file else None
+    outcome = actions.usual_waves(repository, name, plan, signing)
+    how = "by waves" if plan else "at once"
+    _say(told, f"Versions of {name} that come without waves go to devices {how}", outcome, "signed")
 
 
 def _opening(_: click.Context, parameter: click.Parameter, value: str) -> int | str:

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
@@ -39,10 +39,12 @@ class Outcome:
     Attributes:
         live: whether devices see it; else it waits for signatures.
         missing: signatures that are missing, by role.
+        plan: of a version that was added, the waves by which devices take it; None: all at once.
     """
 
     live: bool
     missing: Mapping[str, int]
+    plan: WavePlan | None = None
 
 
 def init(
@@ -119,6 +121,7 @@ def add(
     version: int = 0,
     candidate: str = "",
     waves: WavePlan | None = None,
+    at_once: bool = False,
 ) -> tuple[Bundle, Outcome]:
     """Publish the bundle in a folder, which stays as it is: its number is in the repository alone.
 
@@ -136,7 +139,9 @@ def add(
         candidate: the name under which it waits to be promoted (see `promote`), in the place of an
             earlier candidate of that name; empty: devices take it at once.
         waves: by which devices take it (see `wave_file.read`): the first one is opened now, and
-            the labels are given when all are open; None: all devices take it at once.
+            the labels are given when all are open; None: by the model's usual ones (see
+            `usual_waves`), if it has any.
+        at_once: whether all devices take it at once even so.
 
     Raises:
         UsageError: a label is none; a candidate with labels or waves; waves for the first version
@@ -153,6 +158,8 @@ def add(
             f"The candidate {candidate} cannot have the label {labels[0]}, by which devices would "
             "ask for it: leave one out, and give the label when it is promoted."
         )
+    if waves and at_once:
+        raise UsageError("Waves are given, and that all devices take it at once: leave one out.")
     if candidate and waves:
         raise UsageError(
             f"The candidate {candidate} cannot have waves, as no device takes it: leave one out, "
@@ -166,8 +173,7 @@ def add(
     store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
     if not version:
         _refuse_withdrawn(state, store, bundle)
-    if waves:
-        rolling.refuse_first(state, bundle.name)
+    rolling.plan_for(state, bundle.name, waves, at_once)
     listed, foreign = _numbers(state, bundle.name, candidate)
     bundle = stores.add(store, folder, bundle, version, listed, foreign)
     with place.lock():
@@ -175,8 +181,11 @@ def add(
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
         rolls = bundle.version in listing.rollouts(targets).get(bundle.name, {})
-        if waves or (rolls and not candidate):
-            rolling.enter(targets, bundle, waves, labels, roles.now(state))
+        plan = rolling.plan_for(state, bundle.name, waves, at_once)
+        if (plan or rolls) and not candidate:
+            rolling.enter(
+                targets, bundle, plan, labels, roles.now(state), waves is None and not at_once
+            )
         elif not candidate:
             listing.enter(targets, bundle, labels)
         elif rolls or bundle.version in listing.manifests(targets).get(bundle.name, {}):
@@ -195,7 +204,9 @@ def add(
         if newest is None or targets != newest.signed:
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return bundle, _publish(place, state, signers, "targets")
+        outcome = _publish(place, state, signers, "targets")
+        entered = listing.rollouts(targets).get(bundle.name, {}).get(bundle.version)
+        return bundle, replace(outcome, plan=entered[0] if entered else None)
 
 
 def promote(
@@ -205,6 +216,7 @@ def promote(
     signing: Sequence[str],
     labels: Sequence[str] = (),
     waves: WavePlan | None = None,
+    at_once: bool = False,
 ) -> tuple[Bundle, Outcome]:
     """Make a candidate the newest version: devices fetch, try and serve it at their next look.
 
@@ -217,7 +229,7 @@ def promote(
         candidate: as it was added.
         signing: references to keys.
         labels: names for the version.
-        waves: as of `add`.
+        waves, at_once: as of `add`.
 
     Raises:
         UsageError: there is no such candidate, or it has a `model.sig`, gets another number, which
@@ -247,7 +259,7 @@ def promote(
             raise EdgelineError(
                 f"The candidate {candidate} of {name} is not what was signed: publish it again."
             )
-        added = add(repository, folder, signing, labels, waves=waves)
+        added = add(repository, folder, signing, labels, waves=waves, at_once=at_once)
     signers = keys.signers(signing)
     with place.lock():
         state = roles.read(place)
@@ -259,7 +271,8 @@ def promote(
             return added
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return added[0], _publish(place, state, signers, "targets")
+        outcome = _publish(place, state, signers, "targets")
+        return added[0], replace(outcome, plan=added[1].plan)
 
 
 def withdraw(
@@ -327,6 +340,32 @@ def wave(
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
         return plan, _publish(place, state, signers, "targets")
+
+
+def usual_waves(
+    repository: str, name: str, waves: WavePlan | None, signing: Sequence[str]
+) -> Outcome:
+    """Say by which waves devices take versions of a model that come without any, as from pipelines.
+
+    Its first version is taken at once, as devices without a model would have nothing beside.
+
+    Args:
+        repository: where the signed repository is.
+        name: of the model.
+        waves: see `wave_file.read`; None: from now on all devices take them at once.
+        signing: references to keys.
+    """
+    signers = keys.signers(signing)
+    place = _existing(repository)
+    with place.lock():
+        state = roles.read(place)
+        newest = state.newest("targets")
+        targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        listing.set_usual_waves(targets, name, waves)
+        if newest is None or targets != newest.signed:
+            roles.stage(state, "targets", targets)
+        roles.sign(state, signers)
+        return _publish(place, state, signers, "targets")
 
 
 def prune(

@@ -23,6 +23,7 @@ from edgeline.artifacts.waves import ROLLOUT, WavePlan
 from edgeline.errors import EdgelineError, UsageError
 
 CANDIDATE = "candidate"
+USUAL = "x-edgeline-waves"  # of the list: by model the waves of versions that come without any
 
 
 def enter(targets: Targets, bundle: Bundle, labels: Sequence[str]) -> None:
@@ -108,6 +109,31 @@ def enter_signature(targets: Targets, bundle: Bundle, signature: bytes) -> None:
     """List the `model.sig` of a bundle that is listed."""
     path = f"{bundle.name}/{bundle.version}/{MODEL_SIGNATURE}"
     targets.targets[path] = TargetFile.from_data(path, signature, ["sha256"])
+
+
+def usual_waves(targets: Targets) -> dict[str, WavePlan]:
+    """By model the waves of versions that come without any.
+
+    Raises:
+        EdgelineError: they are of a later edgeline.
+    """
+    found: dict[str, WavePlan] = {}
+    for name, value in targets.unrecognized_fields.get(USUAL, {}).items():
+        try:
+            found[name] = waves.from_json(value)
+        except EdgelineError as error:
+            raise EdgelineError(
+                f"The usual waves of {name} cannot be read ({error}): update edgeline."
+            ) from error
+    return found
+
+
+def set_usual_waves(targets: Targets, name: str, plan: WavePlan | None) -> None:
+    """Give a model waves for versions that come without any; None takes them away."""
+    known = dict(targets.unrecognized_fields.pop(USUAL, {}))
+    known.pop(name, None)
+    known |= {name: plan.to_json()} if plan else {}
+    targets.unrecognized_fields |= {USUAL: known} if known else {}
 
 
 def drop_candidate(targets: Targets, name: str, candidate: str) -> None:

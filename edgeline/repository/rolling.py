@@ -24,32 +24,44 @@ from edgeline.repository import listing, roles
 Opening = int | Literal["next", "all"]
 
 
-def refuse_first(state: roles.RepositoryState, name: str) -> None:
-    """Refuse waves where a device that is in none of them would have no model.
+def plan_for(
+    state: roles.RepositoryState, name: str, given: WavePlan | None, at_once: bool
+) -> WavePlan | None:
+    """The waves of a version that is to be added: those given, or the model's usual ones; None
+    where every device takes it at once.
 
     Raises:
-        UsageError: the model has no version yet that every device may have.
+        UsageError: waves are given for the first version: a device in none of them would have none.
     """
     newest = state.newest("targets")
+    usual = listing.usual_waves(newest.signed).get(name) if newest and not at_once else None
     known = listing.manifests(newest.signed).get(name, {}) if newest else {}
-    if not any(not each.custom.get("withdrawn") for each in known.values()):
+    if any(not each.custom.get("withdrawn") for each in known.values()):
+        return given or usual
+    if given is not None:
         raise UsageError(
             f"{name} has no version that every device may have, and those outside of the waves "
             "would have none: add the first version without waves."
         )
+    return None
 
 
 def enter(
-    targets: Targets, bundle: Bundle, plan: WavePlan | None, labels: Sequence[str], now: datetime
+    targets: Targets,
+    bundle: Bundle,
+    plan: WavePlan | None,
+    labels: Sequence[str],
+    now: datetime,
+    is_usual: bool,
 ) -> None:
     """List a version with waves, the first of which is opened; where it is listed so, nothing.
 
     Raises:
-        EdgelineError: it is rolled out already, by other waves or where none are given.
+        EdgelineError: it is rolled out already, by other waves or where none are to be.
     """
     name, version = bundle.name, bundle.version
     if known := listing.rollouts(targets).get(name, {}).get(version):
-        if plan is None or plan.waves != known[0].waves:
+        if not is_usual and (plan is None or plan.waves != known[0].waves):
             how = "by other waves" if plan else "by waves, which are not all open"
             raise EdgelineError(
                 f"This is {name} {version}, which is rolled out {how}: open them with `edgeline "

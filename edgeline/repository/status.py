@@ -30,6 +30,7 @@ def status(repository: str) -> dict[str, Any]:
         "staged_versions": _versions(state.staged.get("targets")),
         "candidates": _candidates(state.live.get("targets")),
         "rollouts": _rollouts(state),
+        "usual_waves": _usual_waves(state),
     }
 
 
@@ -65,8 +66,20 @@ def show(repository: str, as_json: bool) -> None:
         since = f" since {rollout['opened'][-1]}" if rollout["open"] else ""
         after = f"; next {rollout['next']['sentence']}" if rollout["next"] else ""
         console.print(f"{what}, {rollout['current']} is open{since}{after}", highlight=False)
+    for name, usual in found["usual_waves"].items():
+        console.print(f"usual waves: [bold]{name}[/] {'; '.join(usual)}", highlight=False)
     for name, candidates in found["candidates"].items():
         console.print(f"candidates: [bold]{name}[/] {', '.join(candidates)}", highlight=False)
+
+
+def _usual_waves(state: roles.RepositoryState) -> dict[str, list[str]]:
+    """By model the waves of versions that come without any, for people."""
+    live = state.live.get("targets")
+    found = listing.usual_waves(live.signed) if live else {}
+    return {
+        name: [waves.described(plan, number) for number in range(len(plan.waves))]
+        for name, plan in sorted(found.items())
+    }
 
 
 def _rollouts(state: roles.RepositoryState) -> list[dict[str, Any]]:

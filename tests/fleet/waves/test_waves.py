@@ -196,9 +196,9 @@ def test_an_older_device_takes_a_version_when_its_last_wave_is_open(
 def test_a_device_that_cannot_read_the_waves_waits_and_says_so(
     publisher, add, tmp_path, monkeypatch
 ):
-    later = waves(0.000001, 1)
     monkeypatch.setattr(WavePlan, "to_json", lambda _: {"waves": [], "moons": 1})
-    add(2, later)
+    with pytest.raises(EdgelineError, match="update edgeline"):
+        add(2, waves(0.000001, 1))  # which a later edgeline has published
     result = look(publisher, tmp_path)
     assert (result.outcome, sorted(result.models["m"])) == ("ok", [1])
     assert result.waits["m"][2]["sentence"].endswith("update edgeline")
@@ -257,8 +257,7 @@ def test_the_same_content_is_published_once(publisher, add):
     assert add(2, waves(0.1, 1)) == 2
     with pytest.raises(EdgelineError, match="m 2, which is rolled out by other waves"):
         add(2, waves(0.2, 1))
-    with pytest.raises(EdgelineError, match="m 2, which is rolled out by waves, which are not all"):
-        add(2)
+    assert add(2) == 2  # a task that runs again opens nothing
     assert add(1, waves(0.1, 1)) == 1  # every device has it
     assert [each["version"] for each in status(str(publisher.path))["rollouts"]] == [2]
     assert add(3) == 3
@@ -332,6 +331,38 @@ def test_the_command_line_adds_opens_and_tells_waves(publisher, tmp_path: Path):
     run("add", place, str(bundle(tmp_path / "b", model(3))), *key, "--candidate", "wide")
     run("promote", place, "m", "wide", *key, *waved)
     assert {each["version"] for each in status(place)["rollouts"]} == {2, 3}
+
+
+def test_usual_waves_are_those_of_what_comes_without_any(publisher, add):
+    place, key = str(publisher.path), [str(publisher.keys)]
+    actions.usual_waves(place, "m", waves(0.1, 1), key)
+    assert status(place)["usual_waves"] == {"m": ["wave 1 of 2 (10 %)", "wave 2 of 2 (100 %)"]}
+    assert add(2) == 2
+    assert add(2) == 2  # a pipeline that runs again
+    assert add(3, waves(0.5, 1)) == 3
+    assert add(4, candidate="wide") == 4
+    assert add(5, at_once=True) == 5
+    rolling = {each["version"]: each["current"] for each in status(place)["rollouts"]}
+    assert rolling == {2: "wave 1 of 2 (10 %)", 3: "wave 1 of 2 (50 %)"}
+    assert [each["version"] for each in status(place)["versions"]] == [1, 5]
+    with pytest.raises(EdgelineError, match="m 2, which is rolled out by waves"):
+        add(2, at_once=True)
+    with pytest.raises(UsageError, match="leave one out"):
+        add(6, waves(0.5, 1), at_once=True)
+    actions.usual_waves(place, "m", None, key)
+    assert add(6) == 6
+    assert [each["version"] for each in status(place)["versions"]] == [1, 5, 6]
+
+
+def test_the_first_version_of_a_model_with_usual_waves_is_every_device_s(publisher):
+    other, keys = str(publisher.folder / "other"), publisher.folder / "other-keys"
+    actions.init(other, {}, keys)
+    actions.usual_waves(other, "m", waves(0.1, 1), [str(keys)])
+    folder = bundle(publisher.folder / "bundle", model(1))
+    _, outcome = actions.add(other, folder, [str(keys)])
+    assert (outcome.plan, [each["version"] for each in status(other)["versions"]]) == (None, [1])
+    command = ["repository", "usual-waves", other, "m", "--none", "--key", str(keys)]
+    assert "go to devices at once: signed." in CliRunner().invoke(cli, command).output
 
 
 def test_a_candidate_has_no_waves(publisher, add):  # noqa: ARG001
