@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
+import shutil
 import sys
 from pathlib import Path
 
@@ -47,10 +49,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
+    """A repository with version 1 of `m`, of which each test gets a copy."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(keys.PASSPHRASE, PASSPHRASE)
+        made = Publisher(tmp_path_factory.mktemp("begun"))
+        made.add(model(1))
+    return made
+
+
 @pytest.fixture
-def publisher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Publisher:
+def publisher(begun: Publisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Publisher:
     """A repository with version 1 of `m`."""
     monkeypatch.setenv(keys.PASSPHRASE, PASSPHRASE)
-    made = Publisher(tmp_path / "publisher")
-    made.add(model(1))
+    made, there = copy.copy(begun), tmp_path / "publisher"
+    shutil.copytree(begun.folder, there)
+    made.folder, made.path = there, there / begun.path.name
+    made.keys, made.root = there / begun.keys.name, there / begun.root.name
     return made
