@@ -219,7 +219,7 @@ def described(plan: WavePlan, number: int) -> str:
     """A wave for people, such as "wave 2 of 3 (10 % of lab)"; `number` from 0."""
     wave = plan.waves[number]
     of = f" of {', '.join(wave.groups)}" if wave.groups else ""
-    return f"wave {number + 1} of {len(plan.waves)} ({100 * wave.share:.4g} %{of})"
+    return f"wave {number + 1} of {len(plan.waves)} ({100 * wave.share:.6g} %{of})"
 
 
 def waits(plan: WavePlan, number: int, now: datetime | None) -> dict[str, Any]:

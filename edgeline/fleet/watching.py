@@ -88,6 +88,9 @@ class FleetWatch:
             decision = wave_decisions.decide(
                 *(version, plan, good[-1] if good else 0, rule.limits, answer, now, oldest)
             )
+            if "targets" in state.staged and decision.action != "withdraw":
+                why = "what was decided before waits for signatures"
+                decision = WaveDecision("wait", decision.wave, why)
             self._do(rule.model, version, len(plan.waves), decision, answer)
         if answer is not None and len(good) > 1:
             report = answer.of(good[-1])

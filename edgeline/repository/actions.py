@@ -27,6 +27,10 @@ from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
 from edgeline.repository.rolling import Opening
 from edgeline.stores import store as stores
 
+__all__ = [
+    *("Outcome", "add", "init", "promote", "prune", "rotate_keys", "sign", "usual_waves", "wave"),
+    "withdraw",
+]
 TARGETS = "targets"
 LIMIT = 4_900_000  # bytes; python-tuf's client takes 5,000,000, with signatures
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

@@ -62,7 +62,8 @@ def show(repository: str, as_json: bool) -> None:
             numbers = ", ".join(map(_number, mine[-8:]))
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
     for rollout in found["rollouts"]:
-        what = f"rolling out: [bold]{rollout['name']}[/] {rollout['version']}"
+        waiting = "" if rollout["live"] else "waiting for signatures: "
+        what = f"{waiting}rolling out: [bold]{rollout['name']}[/] {rollout['version']}"
         since = f" since {rollout['opened'][-1]}" if rollout["open"] else ""
         after = f"; next {rollout['next']['sentence']}" if rollout["next"] else ""
         console.print(f"{what}, {rollout['current']} is open{since}{after}", highlight=False)
@@ -84,15 +85,18 @@ def _usual_waves(state: roles.RepositoryState) -> dict[str, list[str]]:
 
 def _rollouts(state: roles.RepositoryState) -> list[dict[str, Any]]:
     """The versions with waves: which are open since when, and what the next one waits for."""
-    live, now = state.live.get("targets"), datetime.now(timezone.utc)
+    live, newest = state.live.get("targets"), state.newest("targets")
+    seen, now = listing.rollouts(live.signed) if live else {}, datetime.now(timezone.utc)
     found: list[dict[str, Any]] = []
-    for name, versions in sorted(listing.rollouts(live.signed).items() if live else ()):
+    for name, versions in sorted(listing.rollouts(newest.signed).items() if newest else ()):
         for version, (plan, _) in sorted(versions.items()):
+            is_live = seen.get(name, {}).get(version, (None,))[0] == plan
             begun = plan.begun(now)
             following = len(begun) if len(begun) < len(plan.waves) else None
             known = {"name": name, "version": version, **plan.to_json(), "open": len(begun)}
             known["opened"] = [time.isoformat() for time in begun]
             known["current"] = waves.described(plan, len(begun) - 1) if begun else "no wave"
+            known["live"] = is_live
             known["next"] = None if following is None else waves.waits(plan, following, now)
             found.append(known)
     return found

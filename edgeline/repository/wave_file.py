@@ -21,6 +21,7 @@ from edgeline.artifacts.waves import WHOLE, Wave, WavePlan
 from edgeline.errors import UsageError
 from edgeline.formats import durations, plain_file, plain_yaml
 
+__all__ = ["read"]
 LARGEST = 1 << 20  # bytes
 
 

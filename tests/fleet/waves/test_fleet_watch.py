@@ -304,6 +304,9 @@ def test_what_lacks_signatures_is_told_and_not_decided_again(run, publisher, ser
     signing = [str(publisher.keys), ann]
     actions.rotate_keys(str(publisher.path), "targets", signing, [f"{ann}.pub"], [], 2)
     actions.sign(str(publisher.path), signing)
+    server.reports = [GOOD]
+    assert "It waits for signatures (1 of targets)" in run().output
+    assert "what was decided before waits for signatures" in run().output
     server.reports = [of(failed=9)]
     assert "It waits for signatures (1 of targets)" in run().output
     number = roles.read(open_place(str(publisher.path))).staged["targets"].signed.version

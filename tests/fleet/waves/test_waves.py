@@ -299,6 +299,7 @@ def test_a_threshold_of_two_keys_holds_for_waves(publisher, add):
     _, outcome = actions.wave(place, "m", 2, "next", [str(publisher.keys)])
     assert (outcome.live, outcome.missing["targets"]) == (False, 1)
     assert listed(publisher)["m/2/manifest.json"]["rollout"]["opened"][1:] == []
+    assert status(place)["rollouts"] == []  # it would be a version like any other
     _, outcome = actions.sign(place, signing)
     assert outcome.live
     assert "version" in listed(publisher)["m/2/manifest.json"]
