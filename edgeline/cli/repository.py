@@ -12,7 +12,7 @@ from edgeline.cli.arguments import as_json, existing, new_file, new_folder
 from edgeline.cli.told import Told, telling
 
 if TYPE_CHECKING:
-    from edgeline.repository.actions import Outcome
+    from edgeline.repository.outcomes import Outcome
     from edgeline.repository.rolling import Opening
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -252,12 +252,12 @@ def usual_waves(
 ) -> None:
     """Roll out by the waves in FILE what is added to REPOSITORY as a version of the bundle NAME
     without any, as by pipelines."""
-    from edgeline.repository import actions, wave_file
+    from edgeline.repository import wave_actions, wave_file
 
     if (file is None) != no_waves:
         raise click.UsageError("Give FILE or --none.")
     plan = wave_file.read(file) if file else None
-    outcome = actions.usual_waves(repository, name, plan, signing)
+    outcome = wave_actions.usual_waves(repository, name, plan, signing)
     how = "by waves" if plan else "at once"
     _say(told, f"Versions of {name} that come without waves go to devices {how}", outcome, "signed")
 
@@ -295,9 +295,9 @@ def wave(
     """Open waves of VERSION of the bundle NAME in REPOSITORY: their devices serve it at their next
     poll."""
     from edgeline.artifacts import waves
-    from edgeline.repository import actions
+    from edgeline.repository import wave_actions
 
-    plan, outcome = actions.wave(repository, name, version, opening, signing)
+    plan, outcome = wave_actions.wave(repository, name, version, opening, signing)
     count = len(plan.opened)
     told("", name=name, version=version, open=count, waves=len(plan.waves))
     which = waves.described(plan, count - 1) if count else "no wave"

@@ -20,8 +20,8 @@ from edgeline.fleet import wave_decisions
 from edgeline.fleet.answers import FleetAnswer
 from edgeline.fleet.watch_rules import WatchFile, WatchRule
 from edgeline.fleet.wave_decisions import WaveDecision
-from edgeline.repository import actions, listing, roles
-from edgeline.repository.actions import Outcome
+from edgeline.repository import actions, listing, roles, wave_actions
+from edgeline.repository.outcomes import Outcome
 from edgeline.repository.place import open_place
 
 AskFleet = Callable[[str], FleetAnswer]  # what the devices report of a model
@@ -130,7 +130,7 @@ class FleetWatch:
         if decision.action == "withdraw":
             return lambda: actions.withdraw(place, model, version, signing)[1]
         if decision.action in ("raise", "finish"):
-            return lambda: actions.wave(place, model, version, decision.wave, signing)[1]
+            return lambda: wave_actions.wave(place, model, version, decision.wave, signing)[1]
         return None
 
     def _tell(self, model: str, version: int | None, action: str, reason: str, **more: Any) -> None:

@@ -14,7 +14,9 @@
     roles     the four roles: reading, signing, checking, publishing
     rolling   versions that are rolled out by waves
     wave_file the file that declares waves
-    actions   init, add, promote, wave, withdraw, prune, sign, rotate-keys
+    outcomes  what an action led to
+    actions   init, add, promote, withdraw, prune, sign, rotate-keys
+    wave_actions  wave, usual-waves
     status    what there is and what is missing
     commands  the command line
 

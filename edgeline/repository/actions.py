@@ -1,4 +1,4 @@
-"""What a publisher does: init, add, promote, open waves, withdraw, prune, sign, rotate keys.
+"""What a publisher does: init, add, promote, withdraw, prune, sign, rotate keys.
 
 Each may be done again after it was killed.
 """
@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
@@ -22,33 +22,15 @@ from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, content
 from edgeline.artifacts.waves import WavePlan
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository import keys, listing, model_signature, roles, rolling
+from edgeline.repository.outcomes import Outcome, existing, outcome_of, publish
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
-from edgeline.repository.rolling import Opening
 from edgeline.stores import store as stores
 
-__all__ = [
-    *("Outcome", "add", "init", "promote", "prune", "rotate_keys", "sign", "usual_waves", "wave"),
-    "withdraw",
-]
+__all__ = ["Outcome", "add", "init", "promote", "prune", "rotate_keys", "sign", "withdraw"]
 TARGETS = "targets"
 LIMIT = 4_900_000  # bytes; python-tuf's client takes 5,000,000, with signatures
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an action led to.
-
-    Attributes:
-        live: whether devices see it; else it waits for signatures.
-        missing: signatures that are missing, by role.
-        plan: of a version that was added, the waves by which devices take it; None: all at once.
-    """
-
-    live: bool
-    missing: Mapping[str, int]
-    plan: WavePlan | None = None
 
 
 def init(
@@ -109,7 +91,7 @@ def init(
         roles.stage(state, "targets", Targets())
         signers = keys.signers([*private, *signing])
         roles.sign(state, signers)
-        return _publish(place, state, signers)
+        return publish(place, state, signers)
 
 
 def _refuse_second(place: Place, repository: str) -> None:
@@ -144,7 +126,7 @@ def add(
             earlier candidate of that name; empty: devices take it at once.
         waves: by which devices take it (see `wave_file.read`): the first one is opened now, and
             the labels are given when all are open; None: by the model's usual ones (see
-            `usual_waves`), if it has any.
+            `wave_actions`), if it has any.
         at_once: whether all devices take it at once even so.
 
     Raises:
@@ -208,7 +190,7 @@ def add(
         if newest is None or targets != newest.signed:
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        outcome = _publish(place, state, signers, "targets")
+        outcome = publish(place, state, signers, "targets")
         entered = listing.rollouts(targets).get(bundle.name, {}).get(bundle.version)
         return bundle, replace(outcome, plan=entered[0] if entered else None)
 
@@ -240,7 +222,7 @@ def promote(
             is part of what that signs, and the key for it is not given.
         EdgelineError: its files are damaged or are not what was signed, or as `add`.
     """
-    place = _existing(repository)
+    place = existing(repository)
     state = roles.read(place)
     live = state.live.get("targets")
     known = listing.candidates(live.signed).get(name, {}) if live else {}
@@ -275,7 +257,7 @@ def promote(
             return added
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        outcome = _publish(place, state, signers, "targets")
+        outcome = publish(place, state, signers, "targets")
         return added[0], replace(outcome, plan=added[1].plan)
 
 
@@ -301,7 +283,7 @@ def withdraw(
         EdgelineError: there is no such version, it is withdrawn already, or none would remain.
     """
     signers = keys.signers(signing)
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
@@ -310,66 +292,7 @@ def withdraw(
         moved = listing.strike(targets, name, version)
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return moved, _publish(place, state, signers, "targets")
-
-
-def wave(
-    repository: str, name: str, version: int, opening: Opening, signing: Sequence[str]
-) -> tuple[WavePlan, Outcome]:
-    """Open waves of a version that was added with some: devices in them take it at their next look.
-
-    When the last one is open, it becomes a version like any other, which devices take that know
-    nothing of waves, and gets its labels.
-
-    Args:
-        repository: where the signed repository is.
-        name, version: of the bundle.
-        opening: how many waves are to be open, `next` for one more, `all` for every device at once.
-        signing: references to keys.
-
-    Returns:
-        The plan as it is then, and what it led to; where as many waves were open already, nothing.
-
-    Raises:
-        UsageError, EdgelineError: as `rolling.open_waves`.
-    """
-    signers = keys.signers(signing)
-    place = _existing(repository)
-    with place.lock():
-        state = roles.read(place)
-        newest = state.newest("targets")
-        targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        plan = rolling.open_waves(targets, name, version, opening, roles.now(state))
-        if newest is None or targets != newest.signed:
-            roles.stage(state, "targets", targets)
-        roles.sign(state, signers)
-        return plan, _publish(place, state, signers, "targets")
-
-
-def usual_waves(
-    repository: str, name: str, waves: WavePlan | None, signing: Sequence[str]
-) -> Outcome:
-    """Say by which waves devices take versions of a model that come without any, as from pipelines.
-
-    Its first version is taken at once, as devices without a model would have nothing beside.
-
-    Args:
-        repository: where the signed repository is.
-        name: of the model.
-        waves: see `wave_file.read`; None: from now on all devices take them at once.
-        signing: references to keys.
-    """
-    signers = keys.signers(signing)
-    place = _existing(repository)
-    with place.lock():
-        state = roles.read(place)
-        newest = state.newest("targets")
-        targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        listing.set_usual_waves(targets, name, waves)
-        if newest is None or targets != newest.signed:
-            roles.stage(state, "targets", targets)
-        roles.sign(state, signers)
-        return _publish(place, state, signers, "targets")
+        return moved, publish(place, state, signers, "targets")
 
 
 def prune(
@@ -388,7 +311,7 @@ def prune(
         The versions that were taken off, by name, and what it led to.
     """
     signers = keys.signers(signing)
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
@@ -397,7 +320,7 @@ def prune(
         if any(taken.values()):
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return taken, _publish(place, state, signers, "targets")
+        return taken, publish(place, state, signers, "targets")
 
 
 def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
@@ -410,14 +333,14 @@ def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
         The roles that were signed, and what it led to.
     """
     signers = keys.signers(signing)
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         _settle(state, signers)
         signed = roles.sign(state, signers, renew=True)
         live = roles.publish(place, state)
         kept = [] if live else roles.keep(place, state, signers, renew=True)
-        return [*dict.fromkeys([*signed, *kept])], _outcome(state)
+        return [*dict.fromkeys([*signed, *kept])], outcome_of(state)
 
 
 def rotate_keys(
@@ -446,7 +369,7 @@ def rotate_keys(
     """
     signers = keys.signers(signing)
     added = [keys.public_key(reference) for reference in adding]
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         if "root" not in state.live:
@@ -469,7 +392,7 @@ def rotate_keys(
             raise UsageError("Nothing would change: give --add, --remove or --threshold.")
         roles.stage(state, "root", root)
         roles.sign(state, signers)
-        return _publish(place, state, signers, "root")
+        return publish(place, state, signers, "root")
 
 
 def _settle(state: roles.RepositoryState, signers: Sequence[CryptoSigner]) -> None:
@@ -479,17 +402,6 @@ def _settle(state: roles.RepositoryState, signers: Sequence[CryptoSigner]) -> No
         with contextlib.suppress(EdgelineError):
             if (targets := rolling.settled(state)) is not None:
                 roles.stage(state, "targets", targets)
-
-
-def _existing(repository: str) -> Place:
-    """The place of a repository, which a lock would make a folder for.
-
-    Raises:
-        UsageError: there is none.
-    """
-    place = open_place(repository)
-    roles.read(place)
-    return place
 
 
 def _refuse_withdrawn(state: roles.RepositoryState, store: stores.Store, bundle: Bundle) -> None:
@@ -520,23 +432,6 @@ def _numbers(state: roles.RepositoryState, name: str, candidate: str) -> tuple[s
     own = listing.number_of(newest.signed, name, candidate)
     others = {number for number, _ in listing.candidates(newest.signed).get(name, {}).values()}
     return listed | ({own} if own else set()), others - {own}
-
-
-def _publish(
-    place: Place, state: roles.RepositoryState, signers: Sequence[CryptoSigner], *changed: str
-) -> Outcome:
-    """Publish what may be; `changed` names the roles that have to be live, none for all."""
-    if not roles.publish(place, state):
-        roles.keep(place, state, signers, renew=False)
-    return _outcome(state, *changed)
-
-
-def _outcome(state: roles.RepositoryState, *changed: str) -> Outcome:
-    lacking = {role: roles.missing(state, role) for role in ROLES}
-    return Outcome(
-        not state.staged.keys() & set(changed or ROLES),
-        {role: count for role, count in lacking.items() if count},
-    )
 
 
 def _is_private(reference: str) -> bool:

@@ -14,7 +14,7 @@ from edgeline.artifacts.waves import WHOLE, Wave, WavePlan
 from edgeline.cli.main import cli
 from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
-from edgeline.repository import actions, keys
+from edgeline.repository import actions, keys, wave_actions
 from edgeline.repository.place import open_place
 from edgeline.repository.status import status
 from edgeline.server.updates.order import UpdateOrder
@@ -71,7 +71,7 @@ def test_what_a_pipeline_publishes_reaches_a_device(send, repository, tmp_path):
 def test_what_a_pipeline_publishes_has_the_model_s_usual_waves(send, repository, tmp_path, capsys):
     send(b"one")
     plan = WavePlan((Wave(1), Wave(WHOLE)))
-    actions.usual_waves(repository, "taxi", plan, [str(tmp_path / "keys")])
+    wave_actions.usual_waves(repository, "taxi", plan, [str(tmp_path / "keys")])
     assert send(b"two").version == 2
     said = capsys.readouterr().out
     assert "taxi 2 is rolled out by waves: wave 1 of 2 (0.0001 %)." in said

@@ -23,7 +23,7 @@ from edgeline.artifacts.waves import WHOLE, Wave, WavePlan
 from edgeline.fleet.answers import FleetAnswer, ReportedVersion
 from edgeline.fleet.watch_rules import WatchFile, WatchLimits, WatchRule
 from edgeline.fleet.watching import FleetWatch
-from edgeline.repository import actions, listing, roles
+from edgeline.repository import actions, listing, roles, wave_actions
 from edgeline.repository.place import open_place
 from edgeline.server.updates.order import UpdateOrder, UpdateResult
 from edgeline.server.updates.synchronise import synchronise
@@ -152,7 +152,7 @@ class Fleet:
     def open(self, version: int, opening: Any = "next") -> WavePlan:
         """Open waves by hand."""
         signing = [str(self.publisher.keys)]
-        plan, outcome = actions.wave(str(self.publisher.path), "m", version, opening, signing)
+        plan, outcome = wave_actions.wave(str(self.publisher.path), "m", version, opening, signing)
         assert outcome.live
         return plan
 

@@ -16,7 +16,7 @@ from publishing import bundle, model
 from edgeline.artifacts.waves import WHOLE, Wave, WavePlan, from_json, position
 from edgeline.cli.main import cli
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.repository import actions, roles, wave_file
+from edgeline.repository import actions, roles, wave_actions, wave_file
 from edgeline.repository.place import open_place
 from edgeline.repository.status import status
 from edgeline.repository.versions import published_versions
@@ -188,7 +188,7 @@ def test_an_older_device_takes_a_version_when_its_last_wave_is_open(
     with monkeypatch.context() as older:
         older.setattr("edgeline.server.updates.selection.ROLLOUT", "unknown to it")
         assert sorted(look(publisher, tmp_path).models["m"]) == [1]
-        actions.wave(str(publisher.path), "m", 2, "next", [str(publisher.keys)])
+        wave_actions.wave(str(publisher.path), "m", 2, "next", [str(publisher.keys)])
         assert listed(publisher)["m/2/manifest.json"] == {"name": "m", "version": 2, "labels": []}
         assert sorted(look(publisher, tmp_path).models["m"]) == [1, 2]
 
@@ -211,7 +211,7 @@ def test_labels_come_with_the_last_wave(publisher, add):
     add(1, labels=["stable"])
     add(2, waves(0.1, 1), labels=["stable"])
     assert listed(publisher)["m/1/manifest.json"]["labels"] == ["stable"]
-    actions.wave(str(publisher.path), "m", 2, "all", [str(publisher.keys)])
+    wave_actions.wave(str(publisher.path), "m", 2, "all", [str(publisher.keys)])
     assert listed(publisher)["m/1/manifest.json"]["labels"] == []
     assert listed(publisher)["m/2/manifest.json"]["labels"] == ["stable"]
 
@@ -220,25 +220,25 @@ def test_a_wave_opens_not_before_its_time_after_the_one_before(publisher, add):
     add(2, waves(0.1, 0.5, 1, after=3600))
     opening = str(publisher.path), "m", 2
     with pytest.raises(EdgelineError, match=r"Wave 2 of m 2 opens 1 h after wave 1, not before"):
-        actions.wave(*opening, "next", [str(publisher.keys)])
-    plan, outcome = actions.wave(*opening, "all", [str(publisher.keys)])
+        wave_actions.wave(*opening, "next", [str(publisher.keys)])
+    plan, outcome = wave_actions.wave(*opening, "all", [str(publisher.keys)])
     assert (len(plan.opened), outcome.live) == (3, True)
     with pytest.raises(UsageError, match="m 2 has no waves any more"):
-        actions.wave(*opening, "next", [str(publisher.keys)])
+        wave_actions.wave(*opening, "next", [str(publisher.keys)])
     with pytest.raises(UsageError, match="m 9 is not a version with waves: m has none"):
-        actions.wave(*opening[:2], 9, "next", [str(publisher.keys)])
+        wave_actions.wave(*opening[:2], 9, "next", [str(publisher.keys)])
 
 
 def test_a_wave_that_is_open_is_not_opened_again(publisher, add):
     add(2, waves(0.1, 0.5, 1))
     opening = str(publisher.path), "m", 2
-    actions.wave(*opening, 2, [str(publisher.keys)])
+    wave_actions.wave(*opening, 2, [str(publisher.keys)])
     before = roles.read(open_place(str(publisher.path))).live["targets"].signed
-    plan, _ = actions.wave(*opening, 2, [str(publisher.keys)])
+    plan, _ = wave_actions.wave(*opening, 2, [str(publisher.keys)])
     after = roles.read(open_place(str(publisher.path))).live["targets"].signed
     assert (len(plan.opened), after) == (2, before)
     with pytest.raises(UsageError, match="m 2 has no wave 4: it has 3"):
-        actions.wave(*opening, 4, [str(publisher.keys)])
+        wave_actions.wave(*opening, 4, [str(publisher.keys)])
 
 
 def test_what_would_leave_devices_without_a_model_is_refused(publisher, add, tmp_path):
@@ -277,7 +277,7 @@ def test_a_withdrawn_version_with_waves_stays_listed_as_withdrawn(publisher, add
 def test_who_asks_for_the_latest_version_gets_what_all_devices_may_have(publisher, add):
     add(2, waves(0.5, 1))
     assert published_versions(str(publisher.path), "m").numbers == (1,)
-    actions.wave(str(publisher.path), "m", 2, "all", [str(publisher.keys)])
+    wave_actions.wave(str(publisher.path), "m", 2, "all", [str(publisher.keys)])
     assert published_versions(str(publisher.path), "m").numbers == (1, 2)
 
 
@@ -296,7 +296,7 @@ def test_a_threshold_of_two_keys_holds_for_waves(publisher, add):
     signing = [str(publisher.keys), ann]
     place = str(publisher.path)
     actions.rotate_keys(place, "targets", signing, [f"{ann}.pub"], [], 2)
-    _, outcome = actions.wave(place, "m", 2, "next", [str(publisher.keys)])
+    _, outcome = wave_actions.wave(place, "m", 2, "next", [str(publisher.keys)])
     assert (outcome.live, outcome.missing["targets"]) == (False, 1)
     assert listed(publisher)["m/2/manifest.json"]["rollout"]["opened"][1:] == []
     assert status(place)["rollouts"] == []  # it would be a version like any other
@@ -336,7 +336,7 @@ def test_the_command_line_adds_opens_and_tells_waves(publisher, tmp_path: Path):
 
 def test_usual_waves_are_those_of_what_comes_without_any(publisher, add):
     place, key = str(publisher.path), [str(publisher.keys)]
-    actions.usual_waves(place, "m", waves(0.1, 1), key)
+    wave_actions.usual_waves(place, "m", waves(0.1, 1), key)
     assert status(place)["usual_waves"] == {"m": ["wave 1 of 2 (10 %)", "wave 2 of 2 (100 %)"]}
     assert add(2) == 2
     assert add(2) == 2  # a pipeline that runs again
@@ -350,7 +350,7 @@ def test_usual_waves_are_those_of_what_comes_without_any(publisher, add):
         add(2, at_once=True)
     with pytest.raises(UsageError, match="leave one out"):
         add(6, waves(0.5, 1), at_once=True)
-    actions.usual_waves(place, "m", None, key)
+    wave_actions.usual_waves(place, "m", None, key)
     assert add(6) == 6
     assert [each["version"] for each in status(place)["versions"]] == [1, 5, 6]
 
@@ -358,7 +358,7 @@ def test_usual_waves_are_those_of_what_comes_without_any(publisher, add):
 def test_the_first_version_of_a_model_with_usual_waves_is_every_device_s(publisher):
     other, keys = str(publisher.folder / "other"), publisher.folder / "other-keys"
     actions.init(other, {}, keys)
-    actions.usual_waves(other, "m", waves(0.1, 1), [str(keys)])
+    wave_actions.usual_waves(other, "m", waves(0.1, 1), [str(keys)])
     folder = bundle(publisher.folder / "bundle", model(1))
     _, outcome = actions.add(other, folder, [str(keys)])
     assert (outcome.plan, [each["version"] for each in status(other)["versions"]]) == (None, [1])
@@ -381,6 +381,6 @@ def test_the_device_tells_which_wave_it_waits_for(publisher, add, tmp_path):
     shown = f"{begin:%Y-%m-%d %H:%M}+00:00"
     assert wait["sentence"] == f"wave 2 of 3 (50 %), which is not open, not before {shown}"
     assert (wait["wave"], wait["of"], wait["share"]) == (2, 3, 0.5)
-    actions.wave(str(publisher.path), "m", 2, "next", [str(publisher.keys)])
+    wave_actions.wave(str(publisher.path), "m", 2, "next", [str(publisher.keys)])
     wait = look(publisher, tmp_path, inside).waits["m"][2]
     assert wait["sentence"] == f"wave 2 of 3 (50 %), not before {shown}"
