@@ -14,11 +14,13 @@ from threading import Event
 from typing import Any
 
 import msgspec
+from tuf.api.metadata import TargetFile
 
+from edgeline.artifacts import waves
 from edgeline.errors import EdgelineError
 from edgeline.fleet import wave_decisions
 from edgeline.fleet.answers import FleetAnswer
-from edgeline.fleet.watch_rules import WatchFile, WatchRule
+from edgeline.fleet.watch_rules import WatchFile, WatchLimits, WatchRule
 from edgeline.fleet.wave_decisions import WaveDecision
 from edgeline.repository import actions, listing, roles, wave_actions
 from edgeline.repository.outcomes import Outcome
@@ -92,7 +94,7 @@ class FleetWatch:
                 why = "what was decided before waits for signatures"
                 decision = WaveDecision("wait", decision.wave, why)
             self._do(rule.model, version, len(plan.waves), decision, answer)
-        if answer is not None and len(good) > 1:
+        if answer is not None and len(good) > 1 and _soaks(full[good[-1]], rule.limits, now):
             report = answer.of(good[-1])
             if why := wave_decisions.failed(rule.limits, report):
                 self._do(rule.model, good[-1], 0, WaveDecision("withdraw", 0, why), answer)
@@ -138,6 +140,15 @@ class FleetWatch:
         time = datetime.now(timezone.utc).isoformat(timespec="seconds")
         told = {"time": time, "model": model, "version": version, "action": action}
         self.tell({**told, "reason": reason, **more, **dry})
+
+
+def _soaks(manifest: TargetFile, limits: WatchLimits, now: datetime) -> bool:
+    """Whether a version's last wave has begun so lately that it is still watched."""
+    said = manifest.custom.get(listing.ROLLED_OUT)
+    try:
+        return bool(said) and now <= waves.moment(said) + timedelta(seconds=limits.soak_time)
+    except (AttributeError, ValueError, OverflowError):
+        return False
 
 
 def sentences(told: dict[str, Any]) -> Iterator[str]:

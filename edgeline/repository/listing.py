@@ -14,6 +14,7 @@ publishers do. When every device may have it, its entry becomes that of a versio
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from tuf.api.metadata import TargetFile, Targets
 
@@ -23,6 +24,7 @@ from edgeline.artifacts.waves import ROLLOUT, WavePlan
 from edgeline.errors import EdgelineError, UsageError
 
 CANDIDATE = "candidate"
+ROLLED_OUT = "rolled_out"  # when the last wave of what was rolled out began, ISO 8601
 USUAL = "x-edgeline-waves"  # of the list: by model the waves of versions that come without any
 
 
@@ -65,10 +67,11 @@ def replan(targets: Targets, name: str, version: int, plan: WavePlan) -> None:
     manifest.custom[ROLLOUT] = plan.to_json()
 
 
-def finish(targets: Targets, name: str, version: int) -> None:
-    """Make of a version with waves one that every device takes."""
+def finish(targets: Targets, name: str, version: int, now: datetime) -> None:
+    """Make of a version with waves one that every device takes; its entry says since when."""
     plan, manifest = rollouts(targets)[name][version]
     _make_version(targets, manifest, name, version, set(plan.labels))
+    manifest.custom[ROLLED_OUT] = now.isoformat()
 
 
 def rollouts(targets: Targets) -> dict[str, dict[int, tuple[WavePlan, TargetFile]]]:

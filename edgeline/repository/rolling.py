@@ -126,7 +126,7 @@ def open_waves(
         plan = plans.opened(plan, count, now)
         listing.replan(targets, name, version, plan)
     if opening == "all" or plan.is_finished(now):
-        listing.finish(targets, name, version)
+        listing.finish(targets, name, version, now)
     return plan
 
 
@@ -135,7 +135,7 @@ def settle(targets: Targets, now: datetime) -> None:
     for name, versions in listing.rollouts(targets).items():
         for version, (plan, _) in versions.items():
             if plan.is_finished(now):
-                listing.finish(targets, name, version)
+                listing.finish(targets, name, version, now)
 
 
 def settled(state: roles.RepositoryState) -> Targets | None:

@@ -235,7 +235,7 @@ RULES = """
 interval: 1s
 rules:
   - model: m
-    limits: {failed: 0.02, min_devices: 2, soak: 0}
+    limits: {failed: 0.02, min_devices: 2, soak: SOAK}
 """
 Run = Callable[..., Result]
 
@@ -246,7 +246,7 @@ def run(publisher, server, tmp_path, monkeypatch) -> Run:
     folder = bundle(tmp_path / "bundle", model(2))
     signing = [str(publisher.keys)]
     actions.add(str(publisher.path), folder, signing, waves=waves(0.1, 0.5, 1))
-    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "rules.yaml").write_text(RULES.replace("SOAK", "0"))
     monkeypatch.setenv("EDGELINE_FLEET_TOKEN", "secret")
 
     def run(*options: str) -> Result:
@@ -276,8 +276,20 @@ def test_each_look_opens_one_wave_and_the_last_one_ends_them(run, publisher, ser
     assert rollout(publisher) == (0, 2)
     assert "no version of it has waves that are not all open" in run().output
     assert server.seen[0] == ("/v1/fleet/versions?model=m", "Bearer secret")
-    server.reports = [of(failed=20, serving=20)]
-    assert "it is withdrawn: failed is 20 of 40 devices" in run().output
+
+
+def test_the_last_wave_is_watched_too_and_what_had_no_waves_is_not(
+    run, publisher, server, tmp_path
+):
+    server.reports = [GOOD]
+    run()
+    run()
+    server.reports = [of(failed=20, serving=20), of(version=1, failed=20, serving=20)]
+    run()
+    assert rollout(publisher) == (0, 2)  # it has soaked for no time
+    (tmp_path / "rules.yaml").write_text(RULES.replace("SOAK", "1h"))
+    assert "m 2: it is withdrawn: failed is 20 of 40 devices" in run().output
+    assert "withdrawn" not in run().output
     assert rollout(publisher) == (0, 1)
 
 
