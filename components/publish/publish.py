@@ -178,6 +178,7 @@ def _refuse_stale(bundle: Bundle, destination: str) -> None:
 def _add_signed(
     repository: str, folder: Path, bundle: Bundle, version: int, keys: list[str], candidate: str
 ) -> Bundle:
+    from edgeline.artifacts import waves
     from edgeline.repository import actions
 
     write_manifest(folder, bundle)
@@ -185,4 +186,7 @@ def _add_signed(
     if not outcome.live:
         lacks = ", ".join(f"{count} of {role}" for role, count in outcome.missing.items())
         print(f"{bundle.name} {bundle.version} waits for signatures ({lacks}).")
+    if outcome.plan is not None:
+        first = waves.described(outcome.plan, max(0, len(outcome.plan.opened) - 1))
+        print(f"{bundle.name} {bundle.version} is rolled out by waves: {first}.")
     return bundle

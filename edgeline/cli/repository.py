@@ -12,9 +12,20 @@ from edgeline.cli.arguments import as_json, existing, new_file, new_folder
 from edgeline.cli.told import Told, telling
 
 if TYPE_CHECKING:
-    from edgeline.repository.actions import Outcome
+    from edgeline.repository.outcomes import Outcome
+    from edgeline.repository.rolling import Opening
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
+_waves = click.option(
+    "--waves",
+    metavar="FILE",
+    callback=existing,
+    help="A YAML file of waves, by which devices take it; by default the model's usual ones, or "
+    "all at once.",
+)
+_at_once = click.option(
+    "--at-once", is_flag=True, help="Let all devices take it, also where waves are usual."
+)
 _signing = click.option(
     "--key",
     "signing",
@@ -164,6 +175,8 @@ def init(
     metavar="NAME",
     help="Sign it, but let no device take it until it is promoted by this name.",
 )
+@_waves
+@_at_once
 @telling
 def add(
     told: Told,
@@ -173,17 +186,23 @@ def add(
     labels: tuple[str, ...],
     version: int,
     candidate: str,
+    waves: str | None,
+    at_once: bool,
 ) -> None:
     """Publish the folder BUNDLE in REPOSITORY."""
-    from edgeline.repository import actions
+    from edgeline.repository import actions, wave_file
 
-    made, outcome = actions.add(repository, bundle, signing, labels, version, candidate)
+    plan = wave_file.read(waves) if waves else None
+    made, outcome = actions.add(
+        repository, bundle, signing, labels, version, candidate, plan, at_once
+    )
     told("", name=made.name, version=made.version)
     if candidate:
         told(f"{candidate} is a candidate: no device takes it until it is promoted.")
         _say(told, f"{made.name} {made.version} is added", outcome, "it can be promoted")
     else:
-        _say(told, f"{made.name} {made.version} is added", outcome)
+        then = _IN_WAVES if outcome.plan else _BY_ALL
+        _say(told, f"{made.name} {made.version} is added", outcome, then)
 
 
 @repository.command()
@@ -192,6 +211,8 @@ def add(
 @click.argument("candidate")
 @_signing
 @click.option("--label", "labels", multiple=True, help="A label for this version. Repeatable.")
+@_waves
+@_at_once
 @telling
 def promote(
     told: Told,
@@ -200,14 +221,87 @@ def promote(
     candidate: str,
     signing: tuple[str, ...],
     labels: tuple[str, ...],
+    waves: str | None,
+    at_once: bool,
 ) -> None:
     """Make CANDIDATE of REPOSITORY the newest version of the bundle NAME: devices serve it at their
-    next poll."""
-    from edgeline.repository import actions
+    next poll, or with --waves when it is their turn."""
+    from edgeline.repository import actions, wave_file
 
-    made, outcome = actions.promote(repository, name, candidate, signing, labels)
+    plan = wave_file.read(waves) if waves else None
+    made, outcome = actions.promote(repository, name, candidate, signing, labels, plan, at_once)
     told("", name=made.name, version=made.version)
-    _say(told, f"{candidate} is {made.name} {made.version} now", outcome)
+    then = _IN_WAVES if outcome.plan else _BY_ALL
+    _say(told, f"{candidate} is {made.name} {made.version} now", outcome, then)
+
+
+@repository.command("usual-waves")
+@click.argument("repository")
+@click.argument("name")
+@click.argument("file", required=False, callback=existing)
+@click.option("--none", "no_waves", is_flag=True, help="All devices take them at once again.")
+@_signing
+@telling
+def usual_waves(
+    told: Told,
+    repository: str,
+    name: str,
+    file: str | None,
+    no_waves: bool,
+    signing: tuple[str, ...],
+) -> None:
+    """Roll out by the waves in FILE what is added to REPOSITORY as a version of the bundle NAME
+    without any, as by pipelines."""
+    from edgeline.repository import wave_actions, wave_file
+
+    if (file is None) != no_waves:
+        raise click.UsageError("Give FILE or --none.")
+    plan = wave_file.read(file) if file else None
+    outcome = wave_actions.usual_waves(repository, name, plan, signing)
+    how = "by waves" if plan else "at once"
+    _say(told, f"Versions of {name} that come without waves go to devices {how}", outcome, "signed")
+
+
+def _opening(_: click.Context, parameter: click.Parameter, value: str) -> int | str:
+    if value in ("next", "all"):
+        return value
+    if value.isascii() and value.isdigit() and len(value) < 4 and int(value):
+        return int(value)
+    raise click.BadParameter(f"{value!r}: give next, all or how many.", param=parameter)
+
+
+@repository.command()
+@click.argument("repository")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1))
+@click.option(
+    "--open",
+    "opening",
+    required=True,
+    metavar="N|next|all",
+    callback=_opening,
+    help="How many waves are to be open: a number, one more, or all at once whatever their times.",
+)
+@_signing
+@telling
+def wave(
+    told: Told,
+    repository: str,
+    name: str,
+    version: int,
+    opening: Opening,
+    signing: tuple[str, ...],
+) -> None:
+    """Open waves of VERSION of the bundle NAME in REPOSITORY: their devices serve it at their next
+    poll."""
+    from edgeline.artifacts import waves
+    from edgeline.repository import wave_actions
+
+    plan, outcome = wave_actions.wave(repository, name, version, opening, signing)
+    count = len(plan.opened)
+    told("", name=name, version=version, open=count, waves=len(plan.waves))
+    which = waves.described(plan, count - 1) if count else "no wave"
+    _say(told, f"{which} of {name} {version} is open", outcome)
 
 
 @repository.command()
@@ -284,13 +378,18 @@ def rotate_keys(told: Told, repository: str, role: str, **options: Any) -> None:
 @click.argument("repository")
 @as_json
 def status(repository: str, as_json: bool) -> None:
-    """Show roles, versions, expiry, thresholds, keys and missing signatures of REPOSITORY."""
+    """Show roles, versions, waves, expiry, thresholds, keys and missing signatures of
+    REPOSITORY."""
     from edgeline.repository import status as statuses
 
     statuses.show(repository, as_json)
 
 
-def _say(told: Told, what: str, outcome: Outcome, then: str = "devices will see it") -> None:
+_BY_ALL = "devices will see it"
+_IN_WAVES = "devices will see it when a wave that has them is open, the others later"
+
+
+def _say(told: Told, what: str, outcome: Outcome, then: str = _BY_ALL) -> None:
     told("", live=outcome.live, missing_signatures=dict(outcome.missing))
     if outcome.live:
         told(f"{what}: {then}.")

@@ -12,7 +12,11 @@
     place     a folder or a bucket: read, write, one writer at a time
     listing   what targets list
     roles     the four roles: reading, signing, checking, publishing
-    actions   init, add, withdraw, prune, sign, rotate-keys
+    rolling   versions that are rolled out by waves
+    wave_file the file that declares waves
+    outcomes  what an action led to
+    actions   init, add, promote, withdraw, prune, sign, rotate-keys
+    wave_actions  wave, usual-waves
     status    what there is and what is missing
     commands  the command line
 

@@ -5,11 +5,12 @@ Each may be done again after it was killed.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
@@ -18,28 +19,18 @@ from tuf.api.metadata import Metadata, Root, Targets
 from edgeline.artifacts import bundle as bundles
 from edgeline.artifacts import sha256
 from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, content_digest
+from edgeline.artifacts.waves import WavePlan
 from edgeline.errors import EdgelineError, UsageError
-from edgeline.repository import keys, listing, model_signature, roles
+from edgeline.repository import keys, listing, model_signature, roles, rolling
+from edgeline.repository.outcomes import Outcome, existing, outcome_of, publish
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
 from edgeline.stores import store as stores
 
+__all__ = ["Outcome", "add", "init", "promote", "prune", "rotate_keys", "sign", "withdraw"]
 TARGETS = "targets"
 LIMIT = 4_900_000  # bytes; python-tuf's client takes 5,000,000, with signatures
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an action led to.
-
-    Attributes:
-        live: whether devices see it; else it waits for signatures.
-        missing: signatures that are missing, by role.
-    """
-
-    live: bool
-    missing: Mapping[str, int]
 
 
 def init(
@@ -100,7 +91,7 @@ def init(
         roles.stage(state, "targets", Targets())
         signers = keys.signers([*private, *signing])
         roles.sign(state, signers)
-        return _publish(place, state, signers)
+        return publish(place, state, signers)
 
 
 def _refuse_second(place: Place, repository: str) -> None:
@@ -115,6 +106,8 @@ def add(
     labels: Sequence[str] = (),
     version: int = 0,
     candidate: str = "",
+    waves: WavePlan | None = None,
+    at_once: bool = False,
 ) -> tuple[Bundle, Outcome]:
     """Publish the bundle in a folder, which stays as it is: its number is in the repository alone.
 
@@ -131,10 +124,17 @@ def add(
         version: its number, or 0 for the next that is free.
         candidate: the name under which it waits to be promoted (see `promote`), in the place of an
             earlier candidate of that name; empty: devices take it at once.
+        waves: by which devices take it (see `wave_file.read`): the first one is opened now, and
+            the labels are given when all are open; None: by the model's usual ones (see
+            `wave_actions`), if it has any.
+        at_once: whether all devices take it at once even so.
 
     Raises:
-        EdgelineError: the bundle is damaged or was withdrawn, the list of versions would be too
-            long, or see `keys.signers` and `stores.add`.
+        UsageError: a label is none; a candidate with labels or waves; waves for the first version
+            of a model, which devices without a wave would have nothing beside.
+        EdgelineError: the bundle is damaged or was withdrawn, or is a version whose waves are not
+            all open; the list of versions would be too long; or see `keys.signers` and
+            `stores.add`.
     """
     for label in (*labels, *([candidate] if candidate else [])):
         if not _LABEL.fullmatch(label) or label == "latest":
@@ -144,6 +144,13 @@ def add(
             f"The candidate {candidate} cannot have the label {labels[0]}, by which devices would "
             "ask for it: leave one out, and give the label when it is promoted."
         )
+    if waves and at_once:
+        raise UsageError("Waves are given, and that all devices take it at once: leave one out.")
+    if candidate and waves:
+        raise UsageError(
+            f"The candidate {candidate} cannot have waves, as no device takes it: leave one out, "
+            "and give the waves when it is promoted."
+        )
     signers = keys.signers(signing)
     place = open_place(repository)
     state = roles.read(place)  # before anything is written
@@ -152,15 +159,22 @@ def add(
     store = stores.open_store(f"{repository.rstrip('/')}/{TARGETS}")
     if not version:
         _refuse_withdrawn(state, store, bundle)
+    rolling.plan_for(state, bundle.name, waves, at_once)
     listed, foreign = _numbers(state, bundle.name, candidate)
     bundle = stores.add(store, folder, bundle, version, listed, foreign)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        if not candidate:
+        rolls = bundle.version in listing.rollouts(targets).get(bundle.name, {})
+        plan = rolling.plan_for(state, bundle.name, waves, at_once)
+        if (plan or rolls) and not candidate:
+            rolling.enter(
+                targets, bundle, plan, labels, roles.now(state), waves is None and not at_once
+            )
+        elif not candidate:
             listing.enter(targets, bundle, labels)
-        elif bundle.version in listing.manifests(targets).get(bundle.name, {}):
+        elif rolls or bundle.version in listing.manifests(targets).get(bundle.name, {}):
             listing.drop_candidate(targets, bundle.name, candidate)  # of other content
         elif listing.number_of(targets, bundle.name, candidate) != bundle.version:
             listing.enter_candidate(targets, bundle, candidate)
@@ -176,11 +190,19 @@ def add(
         if newest is None or targets != newest.signed:
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return bundle, _publish(place, state, signers, "targets")
+        outcome = publish(place, state, signers, "targets")
+        entered = listing.rollouts(targets).get(bundle.name, {}).get(bundle.version)
+        return bundle, replace(outcome, plan=entered[0] if entered else None)
 
 
 def promote(
-    repository: str, name: str, candidate: str, signing: Sequence[str], labels: Sequence[str] = ()
+    repository: str,
+    name: str,
+    candidate: str,
+    signing: Sequence[str],
+    labels: Sequence[str] = (),
+    waves: WavePlan | None = None,
+    at_once: bool = False,
 ) -> tuple[Bundle, Outcome]:
     """Make a candidate the newest version: devices fetch, try and serve it at their next look.
 
@@ -193,13 +215,14 @@ def promote(
         candidate: as it was added.
         signing: references to keys.
         labels: names for the version.
+        waves, at_once: as of `add`.
 
     Raises:
         UsageError: there is no such candidate, or it has a `model.sig`, gets another number, which
             is part of what that signs, and the key for it is not given.
         EdgelineError: its files are damaged or are not what was signed, or as `add`.
     """
-    place = _existing(repository)
+    place = existing(repository)
     state = roles.read(place)
     live = state.live.get("targets")
     known = listing.candidates(live.signed).get(name, {}) if live else {}
@@ -222,7 +245,7 @@ def promote(
             raise EdgelineError(
                 f"The candidate {candidate} of {name} is not what was signed: publish it again."
             )
-        added = add(repository, folder, signing, labels)
+        added = add(repository, folder, signing, labels, waves=waves, at_once=at_once)
     signers = keys.signers(signing)
     with place.lock():
         state = roles.read(place)
@@ -234,7 +257,8 @@ def promote(
             return added
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return added[0], _publish(place, state, signers, "targets")
+        outcome = publish(place, state, signers, "targets")
+        return added[0], replace(outcome, plan=added[1].plan)
 
 
 def withdraw(
@@ -259,15 +283,16 @@ def withdraw(
         EdgelineError: there is no such version, it is withdrawn already, or none would remain.
     """
     signers = keys.signers(signing)
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
         targets: Targets = deepcopy(newest.signed) if newest else Targets()
+        rolling.settle(targets, roles.now(state))
         moved = listing.strike(targets, name, version)
         roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return moved, _publish(place, state, signers, "targets")
+        return moved, publish(place, state, signers, "targets")
 
 
 def prune(
@@ -286,7 +311,7 @@ def prune(
         The versions that were taken off, by name, and what it led to.
     """
     signers = keys.signers(signing)
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         newest = state.newest("targets")
@@ -295,23 +320,27 @@ def prune(
         if any(taken.values()):
             roles.stage(state, "targets", targets)
         roles.sign(state, signers)
-        return taken, _publish(place, state, signers, "targets")
+        return taken, publish(place, state, signers, "targets")
 
 
 def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:
     """Add signatures to what is staged; renew the timestamp, and what half of its time is gone.
 
+    With a key of targets, versions whose last wave has begun by time become such as all devices
+    take.
+
     Returns:
         The roles that were signed, and what it led to.
     """
     signers = keys.signers(signing)
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
+        _settle(state, signers)
         signed = roles.sign(state, signers, renew=True)
         live = roles.publish(place, state)
         kept = [] if live else roles.keep(place, state, signers, renew=True)
-        return [*dict.fromkeys([*signed, *kept])], _outcome(state)
+        return [*dict.fromkeys([*signed, *kept])], outcome_of(state)
 
 
 def rotate_keys(
@@ -340,7 +369,7 @@ def rotate_keys(
     """
     signers = keys.signers(signing)
     added = [keys.public_key(reference) for reference in adding]
-    place = _existing(repository)
+    place = existing(repository)
     with place.lock():
         state = roles.read(place)
         if "root" not in state.live:
@@ -363,18 +392,16 @@ def rotate_keys(
             raise UsageError("Nothing would change: give --add, --remove or --threshold.")
         roles.stage(state, "root", root)
         roles.sign(state, signers)
-        return _publish(place, state, signers, "root")
+        return publish(place, state, signers, "root")
 
 
-def _existing(repository: str) -> Place:
-    """The place of a repository, which a lock would make a folder for.
-
-    Raises:
-        UsageError: there is none.
-    """
-    place = open_place(repository)
-    roles.read(place)
-    return place
+def _settle(state: roles.RepositoryState, signers: Sequence[CryptoSigner]) -> None:
+    """Stage what waves have come to, if it could be signed; a plan of a later edgeline is left."""
+    allowed = state.root.signed.roles["targets"].keyids
+    if any(signer.public_key.keyid in allowed for signer in signers):
+        with contextlib.suppress(EdgelineError):
+            if (targets := rolling.settled(state)) is not None:
+                roles.stage(state, "targets", targets)
 
 
 def _refuse_withdrawn(state: roles.RepositoryState, store: stores.Store, bundle: Bundle) -> None:
@@ -398,30 +425,13 @@ def _numbers(state: roles.RepositoryState, name: str, candidate: str) -> tuple[s
     if newest is None:
         return set(), set()
     versions = listing.manifests(newest.signed).get(name, {})
-    good = [number for number, each in versions.items() if not each.custom.get("withdrawn")]
-    listed = {max(good)} if good else set()
+    good = sorted(v for v, each in versions.items() if not each.custom.get("withdrawn"))
+    listed = {*good[-1:], *listing.rollouts(newest.signed).get(name, {})}
     if not candidate:  # what is promoted takes its candidate's number
         return listed, set()
     own = listing.number_of(newest.signed, name, candidate)
     others = {number for number, _ in listing.candidates(newest.signed).get(name, {}).values()}
     return listed | ({own} if own else set()), others - {own}
-
-
-def _publish(
-    place: Place, state: roles.RepositoryState, signers: Sequence[CryptoSigner], *changed: str
-) -> Outcome:
-    """Publish what may be; `changed` names the roles that have to be live, none for all."""
-    if not roles.publish(place, state):
-        roles.keep(place, state, signers, renew=False)
-    return _outcome(state, *changed)
-
-
-def _outcome(state: roles.RepositoryState, *changed: str) -> Outcome:
-    lacking = {role: roles.missing(state, role) for role in ROLES}
-    return Outcome(
-        not state.staged.keys() & set(changed or ROLES),
-        {role: count for role, count in lacking.items() if count},
-    )
 
 
 def _is_private(reference: str) -> bool:

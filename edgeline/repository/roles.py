@@ -118,10 +118,10 @@ def lacking(state: RepositoryState, role: str, metadata: Metadata[Any]) -> int:
 
 def stage(state: RepositoryState, role: str, signed: Any) -> None:
     """Let a new version of a role wait for its signatures."""
-    live, now = state.live.get(role), _now(state)
+    live, time = state.live.get(role), now(state)
     signed.version = live.signed.version + 1 if live else 1
-    signed.expires = expiry(state.root.signed if role != "root" else signed, role, now)
-    signed.unrecognized_fields[SIGNED_AT] = now.isoformat()
+    signed.expires = expiry(state.root.signed if role != "root" else signed, role, time)
+    signed.unrecognized_fields[SIGNED_AT] = time.isoformat()
     state.staged[role] = Metadata(signed)
 
 
@@ -132,7 +132,7 @@ def expiry(root: Root, role: str, now: datetime | None = None) -> datetime:
     return now + timedelta(seconds=int(seconds))
 
 
-def _now(state: RepositoryState) -> datetime:
+def now(state: RepositoryState) -> datetime:
     """The time, or the one of the last signature where that is later: devices remember it, so that
     of a machine whose clock was ahead would have all that is signed after it expire at once."""
     found = [datetime.now(timezone.utc).replace(microsecond=0)]

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tuf.api.metadata import Targets
 
+from edgeline.artifacts import waves
 from edgeline.repository import listing, roles
 from edgeline.repository.place import open_place
 from edgeline.repository.roles import ROLES
@@ -28,6 +29,8 @@ def status(repository: str) -> dict[str, Any]:
         "versions": _versions(state.live.get("targets")),
         "staged_versions": _versions(state.staged.get("targets")),
         "candidates": _candidates(state.live.get("targets")),
+        "rollouts": _rollouts(state),
+        "usual_waves": _usual_waves(state),
     }
 
 
@@ -58,8 +61,45 @@ def show(repository: str, as_json: bool) -> None:
             mine = [v for v in versions if v["name"] == name]
             numbers = ", ".join(map(_number, mine[-8:]))
             console.print(f"{title}: [bold]{name}[/] {numbers}", highlight=False)
+    for rollout in found["rollouts"]:
+        waiting = "" if rollout["live"] else "waiting for signatures: "
+        what = f"{waiting}rolling out: [bold]{rollout['name']}[/] {rollout['version']}"
+        since = f" since {rollout['opened'][-1]}" if rollout["open"] else ""
+        after = f"; next {rollout['next']['sentence']}" if rollout["next"] else ""
+        console.print(f"{what}, {rollout['current']} is open{since}{after}", highlight=False)
+    for name, usual in found["usual_waves"].items():
+        console.print(f"usual waves: [bold]{name}[/] {'; '.join(usual)}", highlight=False)
     for name, candidates in found["candidates"].items():
         console.print(f"candidates: [bold]{name}[/] {', '.join(candidates)}", highlight=False)
+
+
+def _usual_waves(state: roles.RepositoryState) -> dict[str, list[str]]:
+    """By model the waves of versions that come without any, for people."""
+    live = state.live.get("targets")
+    found = listing.usual_waves(live.signed) if live else {}
+    return {
+        name: [waves.described(plan, number) for number in range(len(plan.waves))]
+        for name, plan in sorted(found.items())
+    }
+
+
+def _rollouts(state: roles.RepositoryState) -> list[dict[str, Any]]:
+    """The versions with waves: which are open since when, and what the next one waits for."""
+    live, newest = state.live.get("targets"), state.newest("targets")
+    seen, now = listing.rollouts(live.signed) if live else {}, datetime.now(timezone.utc)
+    found: list[dict[str, Any]] = []
+    for name, versions in sorted(listing.rollouts(newest.signed).items() if newest else ()):
+        for version, (plan, _) in sorted(versions.items()):
+            is_live = seen.get(name, {}).get(version, (None,))[0] == plan
+            begun = plan.begun(now)
+            following = len(begun) if len(begun) < len(plan.waves) else None
+            known = {"name": name, "version": version, **plan.to_json(), "open": len(begun)}
+            known["opened"] = [time.isoformat() for time in begun]
+            known["current"] = waves.described(plan, len(begun) - 1) if begun else "no wave"
+            known["live"] = is_live
+            known["next"] = None if following is None else waves.waits(plan, following, now)
+            found.append(known)
+    return found
 
 
 def _role(state: roles.RepositoryState, role: str) -> dict[str, object]:

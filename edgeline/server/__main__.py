@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from edgeline.server.options import options
 from edgeline.server.settings import ServerSettings
 from edgeline.server.versions import trial
 from edgeline.server.watching import logs
+
+DEVICE, GROUP = "EDGELINE_DEVICE", "EDGELINE_GROUP"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             option = name.upper() if name == "path" else "--" + name.replace("_", "-")
             parser.error(f"{option} is empty: give a value")
     path = given.pop("path")
+    _add_environment(given)
     try:
         settings = ServerSettings(**given)
     except EdgelineError as error:
@@ -64,6 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return threads.leave(error.exit_code)
     return threads.leave(0)
+
+
+def _add_environment(given: dict[str, Any]) -> None:
+    """Who this device is, where a deployment says it to all that runs on it."""
+    for name, variable, needed in (
+        ("device", DEVICE, ("root", "webhook")),
+        ("group", GROUP, ("root",)),
+    ):
+        if (said := os.environ.get(variable)) and any(map(given.get, needed)):
+            given.setdefault(name, said)
 
 
 class _Once(argparse.Action):

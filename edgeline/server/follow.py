@@ -46,7 +46,7 @@ _SETTINGS = {
     *("load_time", "load_memory", "run_time", "trial_time", "error_rate", "error_count"),
     *("window_keys", "window_memory", "rollouts"),
     *(field.name for field in fields(ServerSettings) if field.name.startswith("drift_")),
-    *("out_of_range", "webhook", "webhook_key", "device"),
+    *("out_of_range", "webhook", "webhook_key", "device", "group"),
 }
 
 

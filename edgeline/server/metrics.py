@@ -104,6 +104,10 @@ METRICS = {
     "edgeline_update_fetched_bytes_total": ("counter", "Bytes of files that were fetched."),
     "edgeline_update_bad_versions": ("gauge", "Versions that are not tried again."),
     "edgeline_update_pending_versions": ("gauge", "Versions that are wanted and have not come."),
+    "edgeline_update_waiting_versions": (
+        "gauge",
+        "Versions whose wave of this device has not begun.",
+    ),
     "edgeline_update_withdrawn_versions": (
         "gauge",
         "Withdrawn versions that serve until another works here.",

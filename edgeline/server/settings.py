@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, fields
 
 from edgeline.errors import UsageError
+from edgeline.formats.names import LABEL
 
 MIB = 1 << 20
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
@@ -157,8 +158,11 @@ class ServerSettings:
             flag tells them beside the answer, refuse refuses these rows, ignore does not look.
         webhook: a URL that receives events of drift, of decay and of values out of range.
         webhook_key: a file with the key that signs requests to the webhook.
-        device: the name of this device in the `source` of events, which stays when the server is
-            replaced, as a container's host name does not; by default the host name.
+        device: the name of this device in the `source` of events and in the waves of updates, which
+            stays when the server is replaced, as a container's host name does not; by default
+            EDGELINE_DEVICE, or else the host name.
+        group: the groups that this device is in for the waves of updates, comma-separated; by
+            default EDGELINE_GROUP, or else none.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
             `edgeline.server.watching.spans`).
@@ -240,6 +244,7 @@ class ServerSettings:
     webhook: str | None = None
     webhook_key: str | None = None
     device: str = ""
+    group: str = ""
     traces: str | None = None
     payloads: str | None = None
     payload_rate: float = 0.1
@@ -305,10 +310,22 @@ class ServerSettings:
                 "and underscores, as edge-7.example."
             )
 
+        for group in self.groups:
+            if not LABEL.fullmatch(group):
+                raise UsageError(
+                    f"--group has {group[:100]!r}: give names of up to 63 lower-case letters, "
+                    "digits and dashes, as lab,berlin."
+                )
+
     def _refuse_alone(self) -> None:
         """Refuse what changes nothing without another setting."""
-        if self.device and not (self.webhook or "://" in (self.payloads or "")):
-            raise UsageError("--device is the source of events: give --webhook, too.")
+        if self.device and not (self.webhook or self.root or "://" in (self.payloads or "")):
+            raise UsageError(
+                "--device is the source of events and has a place in waves of updates: give "
+                "--webhook or --root, too."
+            )
+        if self.group and not self.root:
+            raise UsageError("--group is for the waves of updates: give --root, too.")
         if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
             raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
         for setting in fields(self):
@@ -326,6 +343,11 @@ class ServerSettings:
     def own_names(self) -> list[str]:
         """The names in `--host` and `--names`."""
         return [self.host, *(name.strip() for name in self.names.split(","))]
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups in `--group`."""
+        return [group.strip() for group in self.group.split(",")] if self.group else []
 
     @property
     def origins(self) -> list[str]:

@@ -79,3 +79,39 @@ def test_a_signed_repository_may_be_mounted_later(tmp_path, capsys, monkeypatch)
 def test_a_budget_of_explanations_that_cannot_be_is_wrong_usage(settings, said):
     with pytest.raises(EdgelineError, match=said):
         ServerSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "group"),
+    [
+        (["--root", "root.json", "--state", "s"], "edge-7", "lab,berlin"),
+        (["--root", "root.json", "--state", "s", "--device", "edge-8"], "edge-8", "lab,berlin"),
+        (["--webhook", "https://a.example"], "edge-7", ""),
+        ([], "", ""),  # of no use, and no fault: a deployment says it to all that it runs
+    ],
+)
+def test_a_deployment_says_which_device_this_is(options, device, group, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGELINE_DEVICE", "edge-7")
+    monkeypatch.setenv("EDGELINE_GROUP", "lab,berlin")
+    given = []
+    monkeypatch.setattr(
+        "edgeline.server.__main__.serve", lambda _, settings, *__: given.append(settings)
+    )
+    assert main([str(tmp_path), *options]) == 0
+    assert (given[0].device, given[0].group) == (device, group)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--group", "lab"], "--group is for the waves of updates: give --root, too."),
+        (["--root", "r", "--group", "lab,,x"], "--group has '': give names of up to 63"),
+        (["--root", "r", "--group", "Lab"], "--group has 'Lab': give names of up to 63"),
+        (["--device", "edge-7"], "--device is the source of events and has a place in waves"),
+    ],
+)
+def test_a_device_or_group_that_cannot_be_is_wrong_usage(options, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["models", *options])
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err

@@ -23,6 +23,7 @@ from tuf.api.metadata import (
 )
 
 from edgeline.artifacts.bundle import Bundle, write_manifest
+from edgeline.artifacts.waves import ROLLOUT, WHOLE, Wave, WavePlan, opened, position
 from edgeline.repository import actions, keys
 from edgeline.server.updates import delegations
 from edgeline.server.updates.fetching import FolderOrigin
@@ -130,6 +131,21 @@ def teams(publisher: Publisher) -> Teams:
 
 def names(result: UpdateResult) -> dict[str, list[int]]:
     return {name: sorted(found) for name, found in sorted(result.models.items())}
+
+
+def test_a_team_s_version_may_have_waves(teams: Teams, look: Look) -> None:
+    teams.delegate("targets", "team a", "a/*/*")
+    teams.add("team a", 1, "a")
+    target = teams.roles["team a"].targets[teams.add("team a", 2, "a")]
+    plan = opened(WavePlan((Wave(WHOLE // 2), Wave(WHOLE))), 1, SOON - timedelta(days=2))
+    target.unrecognized_fields["custom"] = {"of": "a", "number": 2, ROLLOUT: plan.to_json()}
+    teams.publish()
+    names_of = (f"edge-{number}" for number in range(99))
+    devices = {position(name, "a", 2) < 2**63: name for name in names_of}
+    result = look(device=devices[False])
+    assert (result.outcome, names(result)["a"]) == ("ok", [1])
+    assert result.waits["a"][2]["wave"] == 2
+    assert names(look(device=devices[True]))["a"] == [1, 2]
 
 
 def test_a_team_s_models_come_and_nobody_else_s(teams: Teams, look: Look) -> None:

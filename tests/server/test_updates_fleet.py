@@ -205,7 +205,7 @@ def test_a_time_signed_with_a_stolen_key_goes_with_the_key(publisher, look, monk
         ahead.setattr(roles, "datetime", shifted(days=9999))
         actions.sign(str(publisher.path), [str(publisher.keys / "timestamp.pem")])
     right = dt.datetime.now(dt.timezone.utc).replace(microsecond=0)
-    monkeypatch.setattr(roles, "_now", lambda _: right)
+    monkeypatch.setattr(roles, "now", lambda _: right)
     assert look().outcome == "expired"
     publisher.sign()
     assert look().outcome == "expired"

@@ -23,7 +23,8 @@ def main() -> int:
     from edgeline.server.updates.synchronise import synchronise
 
     order = json.load(sys.stdin)
-    result = synchronise(UpdateOrder(**{**order, "bad": tuple(order.get("bad", ()))}))
+    tuples = {name: tuple(order.get(name, ())) for name in ("bad", "groups")}
+    result = synchronise(UpdateOrder(**{**order, **tuples}))
     json.dump(asdict(result), sys.stdout)
     return 0
 

@@ -23,6 +23,8 @@ class UpdateOrder:
         bad: digests of manifests of versions that are not to be fetched.
         stable: by model the version that serves while newer ones are tried: it is kept.
         returned: by model the versions that were tried and are not wanted.
+        device: the name by which this device has its place in the waves of a version.
+        groups: those that it is in.
     """
 
     location: str
@@ -34,6 +36,8 @@ class UpdateOrder:
     bad: tuple[str, ...] = ()
     stable: Mapping[str, int] = field(default_factory=dict)
     returned: Mapping[str, list[int]] = field(default_factory=dict)
+    device: str = ""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass
@@ -49,6 +53,8 @@ class UpdateResult:
         models: by name and version the sha256 of the manifest, the labels and whether it was
             withdrawn, of what is on the disk and genuine.
         pending: by name the versions that are wanted and not on the disk.
+        waits: by name and version for which wave this device waits (see
+            `edgeline.artifacts.waves.waits`).
     """
 
     outcome: CheckOutcome = "ok"
@@ -57,3 +63,4 @@ class UpdateResult:
     fetched: int = 0
     models: dict[str, dict[int, dict[str, object]]] = field(default_factory=dict)
     pending: dict[str, list[int]] = field(default_factory=dict)
+    waits: dict[str, dict[int, dict[str, object]]] = field(default_factory=dict)

@@ -5,18 +5,24 @@
 - one older good version, to return to;
 - one that was withdrawn, as long as nothing good was there to take its place.
 
-A version is good unless it was withdrawn, was found to be bad here, or was tried and returned.
+A version is good unless it was withdrawn, was found to be bad here, was tried and returned, or is
+rolled out by waves of which none that has begun has this device (see `edgeline.artifacts.waves`).
+What has come is not taken back by that: a device whose group or clock is another now keeps it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from tuf.api.metadata import TargetFile
 
+from edgeline.artifacts import waves
 from edgeline.artifacts.bundle import MANIFEST, NAME
 from edgeline.artifacts.folder import ALGORITHMS
+from edgeline.artifacts.waves import ROLLOUT, WavePlan
+from edgeline.errors import EdgelineError
 from edgeline.server.updates.delegations import DelegatedRoles
 from edgeline.server.updates.disk import WantedFile
 
@@ -26,12 +32,16 @@ VersionKey = tuple[str, int]  # name and version
 @dataclass(frozen=True)
 class ListedVersion:
     """A version that targets list; `manifest` is what leads to its files. One that is held is only
-    known from before, and is kept but not fetched."""
+    known from before, and is kept but not fetched. `plan` has its waves, `unread` why they cannot
+    be read, and `waits` what this device waits for; such a version is not for it yet."""
 
     manifest: WantedFile
     labels: list[str]
     withdrawn: bool
     held: bool = False
+    plan: WavePlan | None = None
+    unread: str = ""
+    waits: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class VersionSelection:
         return (
             entry is not None
             and not entry.withdrawn
+            and entry.waits is None
             and entry.manifest.digest not in self.bad
             and version not in self.returned.get(name, ())
         )
@@ -117,11 +128,44 @@ def listed(roles: DelegatedRoles) -> dict[VersionKey, ListedVersion]:
     return found
 
 
+def in_waves(
+    listed: Mapping[VersionKey, ListedVersion],
+    present: Collection[VersionKey],
+    device: str,
+    groups: Collection[str],
+    now: datetime | None,
+) -> dict[VersionKey, ListedVersion]:
+    """The versions with what this device waits for of each.
+
+    Args:
+        present: those that are on the disk.
+        device: its name.
+        groups: those that it is in.
+        now: what time it is at least; None where nothing proves it.
+    """
+    found = dict(listed)
+    for key, entry in listed.items():
+        if key in present or (entry.plan is None and not entry.unread):
+            continue
+        if entry.plan is None:
+            said = f"its waves cannot be read ({entry.unread}): update edgeline"
+            unknown = {"wave": 0, "of": 0, "share": 0.0, "not_before": ""}
+            found[key] = replace(entry, waits={**unknown, "sentence": said})
+            continue
+        position = waves.position(device, *key)
+        if not entry.plan.admits(position, groups, now):
+            wave = entry.plan.wave_of(position, groups)
+            found[key] = replace(entry, waits=waves.waits(entry.plan, wave, now))
+    return found
+
+
 def _listed(path: str, target: TargetFile) -> tuple[VersionKey, ListedVersion] | None:
     custom = target.custom
     if not isinstance(custom, dict) or not path.endswith("/" + MANIFEST):
         return None
-    name, version = custom.get("name"), custom.get("version")
+    rolling = ROLLOUT in custom
+    name = custom.get("of" if rolling else "name")
+    version = custom.get("number" if rolling else "version")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         return None
     digest = next((target.hashes[a] for a in ALGORITHMS if a in target.hashes), None)
@@ -130,4 +174,10 @@ def _listed(path: str, target: TargetFile) -> tuple[VersionKey, ListedVersion] |
     given = custom.get("labels", ())
     labels = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
     manifest = WantedFile(f"targets/{path}", digest, target.length)
+    if rolling:
+        try:
+            entry = ListedVersion(manifest, [], False, plan=waves.from_json(custom[ROLLOUT]))
+        except EdgelineError as error:
+            entry = ListedVersion(manifest, [], False, unread=str(error))
+        return (name, version), entry
     return (name, version), ListedVersion(manifest, labels, bool(custom.get("withdrawn")))

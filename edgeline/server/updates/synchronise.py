@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,7 +46,13 @@ from edgeline.server.updates.fetching import (
     origin,
 )
 from edgeline.server.updates.order import UpdateOrder, UpdateResult
-from edgeline.server.updates.selection import VersionSelection, listed
+from edgeline.server.updates.selection import (
+    ListedVersion,
+    VersionKey,
+    VersionSelection,
+    in_waves,
+    listed,
+)
 
 FRESH = ("timestamp", "snapshot", "targets")  # the roles that are renewed
 
@@ -91,7 +97,8 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
             source = RoleSource(folder, fetcher, snapshot, now)
             delegated = delegations.gather(targets, source)
         selection = VersionSelection(
-            listed(delegated), order.versions, order.bad, order.stable, order.returned
+            _in_waves(store, listed(delegated), order, clock.at_least(state / "tuf")),
+            *(order.versions, order.bad, order.stable, order.returned),
         )
         if order.online and result.outcome == "ok":
             _bring(store, place, selection, order.limit, result, whole=not delegated.faults)
@@ -99,6 +106,18 @@ def synchronise(order: UpdateOrder) -> UpdateResult:
                 result.outcome, result.sentence = delegated.outcome()
         _take_stock(store, selection, not order.online, result)
     return result
+
+
+def _in_waves(
+    store: VersionStore,
+    found: Mapping[VersionKey, ListedVersion],
+    order: UpdateOrder,
+    now: datetime | None,
+) -> Mapping[VersionKey, ListedVersion]:
+    """By the time that is proven, and not by this device's clock, which may be ahead."""
+    rolling = [key for key, entry in found.items() if entry.plan or entry.unread]
+    present = [k for k in rolling if store.intact(*k, found[k].manifest.digest, deep=False)]
+    return in_waves(found, present, order.device, order.groups, now)
 
 
 def _bring(
@@ -151,6 +170,9 @@ def _take_stock(
             result.outcome = "refused"
             result.sentence = f"{name} {version} on the disk was changed: it is not served."
             store.remove(name, version)
+    for (name, version), entry in sorted(selection.listed.items()):
+        if entry.waits is not None:
+            result.waits.setdefault(name, {})[version] = dict(entry.waits)
     for name, version in selection.wanted():
         if version not in result.models.get(name, {}):
             result.pending.setdefault(name, []).append(version)

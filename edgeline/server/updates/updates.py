@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import tempfile
 import time
 from collections import Counter
@@ -60,7 +61,8 @@ class Updates:
         self._lock = asyncio.Lock()
         self._counts: Counter[str] = Counter()
         self._fetched = 0
-        self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": "", "pending": {}}
+        self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": ""}
+        self._last |= {"pending": {}, "waits": {}}
         self.checked_at = self._succeeded_at = 0.0
 
     async def restore(self) -> None:
@@ -136,6 +138,7 @@ class Updates:
             ("stale", int(self._last["outcome"] not in ("", "ok"))),
             ("bad_versions", len(self._verdicts.bad())),
             ("pending_versions", sum(map(len, self._last["pending"].values()))),
+            ("waiting_versions", sum(map(len, self._last["waits"].values()))),
             ("withdrawn_versions", len(self._catalogue.withdrawn(self._served.serving()))),
         ):
             yield f"edgeline_update_{name} {value}"
@@ -151,6 +154,8 @@ class Updates:
             "bad": sorted(self._verdicts.bad()),
             "stable": self._rollouts.stables(),
             "returned": self._rollouts.returned(),
+            "device": self._settings.device or socket.gethostname(),
+            "groups": self._settings.groups,
         }
         self._take(await _child(order), online)
 
@@ -165,7 +170,7 @@ class Updates:
             self._catalogue.known = result["models"]
         else:  # what serves was verified when it was loaded, whatever the disk is like now
             self._catalogue.known = {**self._catalogue.known, **result["models"]}
-        before = self._last["sentence"]
+        before, waited = self._last["sentence"], self._last["waits"]
         self._last = {key: result[key] for key in self._last}
         if (
             result["sentence"]
@@ -173,6 +178,10 @@ class Updates:
             and result["sentence"] != before
         ):
             log.warning("No update: %s What is verified goes on serving.", result["sentence"])
+        for name, versions in result["waits"].items():
+            for version, wait in versions.items():
+                if wait != waited.get(name, {}).get(version):
+                    log.info("%s %s waits: %s.", name, version, wait["sentence"])
 
 
 async def _child(order: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +211,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
 
 def _nothing(outcome: CheckOutcome, sentence: str) -> dict[str, object]:
     """A check that came to nothing (see `order.UpdateResult`)."""
-    found = {"expires": "", "fetched": 0, "models": {}, "pending": {}}
+    found = {"expires": "", "fetched": 0, "models": {}, "pending": {}, "waits": {}}
     return {"outcome": outcome, "sentence": sentence, **found}
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgeline.artifacts.waves import WHOLE, Wave, WavePlan
 from edgeline.cli.main import cli
 from edgeline.components.publish.publish import publish
 from edgeline.errors import EdgelineError
-from edgeline.repository import actions, keys
+from edgeline.repository import actions, keys, wave_actions
 from edgeline.repository.place import open_place
 from edgeline.repository.status import status
 from edgeline.server.updates.order import UpdateOrder
@@ -65,6 +66,19 @@ def test_what_a_pipeline_publishes_reaches_a_device(send, repository, tmp_path):
     assert send(b"one").version == 1  # the same content again is not a new version
     assert send(b"two").version == 2
     assert list(device(repository, tmp_path).models["taxi"]) == [1, 2]
+
+
+def test_what_a_pipeline_publishes_has_the_model_s_usual_waves(send, repository, tmp_path, capsys):
+    send(b"one")
+    plan = WavePlan((Wave(1), Wave(WHOLE)))
+    wave_actions.usual_waves(repository, "taxi", plan, [str(tmp_path / "keys")])
+    assert send(b"two").version == 2
+    said = capsys.readouterr().out
+    assert "taxi 2 is rolled out by waves: wave 1 of 2 (0.0001 %)." in said
+    assert send(b"two").version == 2
+    result = device(repository, tmp_path)
+    assert list(result.models["taxi"]) == [1]
+    assert result.waits["taxi"][2]["sentence"] == "wave 2 of 2 (100 %), which is not open"
 
 
 def test_a_key_in_the_environment_is_in_no_metadata(send, tmp_path, monkeypatch, capsys):

@@ -1,0 +1,15 @@
+"""`edgeline fleet`."""
+
+from __future__ import annotations
+
+import click
+
+from edgeline.cli.fleet_watch import watch
+
+
+@click.group()
+def fleet() -> None:
+    """A fleet of devices: who they are, what they run, and which wave is open."""
+
+
+fleet.add_command(watch)
