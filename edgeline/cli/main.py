@@ -51,6 +51,7 @@ PLACES = {
     "compile-model": "compile_model:compile_model",
     "components": "components:components",
     "environments": "environments:environments",
+    "fleet": "fleet:fleet",
     "images": "images:images",
     "init": "init:init",
     "lint": "lint:lint",

@@ -26,7 +26,7 @@ import orjson
 
 from edgeline.server.access import EVENTS, HEALTH, METADATA, READ, Access, CallKind
 from edgeline.server.errors import Code, ServingError, invalid, not_found
-from edgeline.server.http.allowance import Allowance
+from edgeline.server.http.allowance import PeerAllowances
 from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse, error_response
 from edgeline.server.metrics import CONTENT_TYPE
@@ -38,7 +38,6 @@ from edgeline.triggers.store import AHEAD, EXPIRED, FULL, OLD, TriggerStore
 log = logging.getLogger("edgeline.triggers")
 QUEUE = 256  # requests that wait to be kept
 STALE = 900.0  # seconds without a step of the runner after which it is taken to hang
-_PEERS = 4096  # clients whose rate is known
 _Reply = Callable[[HttpResponse], None]
 _REFUSALS = {
     OLD: (410, "it is older than max_age: it may be a replay"),
@@ -73,8 +72,8 @@ class TriggerApp:
         at once."""
         self.statuses: Counter[int] = Counter()
         self._store, self._runner, self._access, self._keys = store, runner, access, keys
-        self._largest, self._rate = settings.max_body, rate
-        self._allowances: dict[str, Allowance] = {}
+        self._largest = settings.max_body
+        self._allowances = PeerAllowances(10 * rate, rate)
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "edgeline")
         self._waiting = 0
@@ -130,13 +129,7 @@ class TriggerApp:
         return path
 
     def _spend(self, peer: str) -> None:
-        if peer not in self._allowances and len(self._allowances) >= _PEERS:
-            full = [each for each, left in self._allowances.items() if left.is_full]
-            for each in full or list(self._allowances)[: _PEERS // 2]:
-                del self._allowances[each]
-        allowance = self._allowances.setdefault(peer, Allowance(10 * self._rate, self._rate))
-        if not allowance.spend():
-            allowance.give(1)  # what is refused costs nothing, so that the rate comes back
+        if not self._allowances.spend(peer):
             raise ServingError(Code.RESOURCE_EXHAUSTED, "Too many requests per second: wait.")
 
     def _answer(self, path: TriggerPath, request: HttpRequest) -> HttpResponse:
