@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from environment import undistorted
 
 from edgeline.fleet import database
 from edgeline.server.fleet import protocol, signatures
@@ -272,6 +273,7 @@ def measured(devices: list[Device], folder: Path, seconds: float, way: str) -> d
 
 
 def main() -> int:
+    undistorted()
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 120.0
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="edgeline-fleet-") as name:

@@ -34,12 +34,32 @@ RESULTS = (
 )
 
 
-class RefusedError(ServingError):
+class UntakenStatusError(ServingError):
     """A status that is not taken. `result` is one of `RESULTS`."""
 
     def __init__(self, result: str, code: Code, message: str, http: int | None = None) -> None:
         super().__init__(code, message, http)
         self.result = result
+
+
+def claimed(state: FleetState, headers: Mapping[bytes, bytes]) -> FleetDevice:
+    """The device that a status claims to be of; its signature has still to be looked at.
+
+    Raises:
+        UntakenStatusError: 401, it is not signed; 403, the device is not known.
+    """
+    name = headers.get(_DEVICE, b"")
+    if not name or not headers.get(_SIGNATURE):
+        raise UntakenStatusError(
+            "unsigned",
+            Code.UNAUTHENTICATED,
+            f"The status is not signed: send {protocol.DEVICE} and {protocol.SIGNATURE}.",
+        )
+    if (device := state.get(name.decode("latin-1"))) is None:
+        raise UntakenStatusError(
+            "unknown", Code.PERMISSION_DENIED, "The device is not enrolled here: enrol it."
+        )
+    return device
 
 
 def status(
@@ -48,28 +68,17 @@ def status(
     """The status of a request, and whose it is.
 
     Raises:
-        RefusedError: 401, it is not signed; 403, the device is not known, is revoked, or has not
-            signed it; 400, it is malformed; 409, its counter is not above the last one.
+        UntakenStatusError: as `claimed`; 403, the device is revoked, or has not signed it; 400, it
+            is malformed; 409, its counter is not above the last one.
     """
-    given, signature = headers.get(_DEVICE, b""), headers.get(_SIGNATURE, b"")
-    if not given or not signature:
-        raise RefusedError(
-            "unsigned",
-            Code.UNAUTHENTICATED,
-            f"The status is not signed: send {protocol.DEVICE} and {protocol.SIGNATURE}.",
-        )
-    name = given.decode("latin-1")
-    device = state.get(name)
-    if device is None:
-        raise RefusedError(
-            "unknown", Code.PERMISSION_DENIED, "The device is not enrolled here: enrol it."
-        )
-    if not signatures.is_signed(device.key, signature, body):
-        raise RefusedError(
+    device = claimed(state, headers)
+    name = device.name
+    if not signatures.is_signed(device.key, headers[_SIGNATURE], body):
+        raise UntakenStatusError(
             "forged", Code.PERMISSION_DENIED, f"The signature is not by the key of {name}."
         )
     if device.revoked is not None:
-        raise RefusedError(
+        raise UntakenStatusError(
             "revoked",
             Code.PERMISSION_DENIED,
             f"{name} is revoked: enrol it again with a token that is made for it.",
@@ -77,12 +86,12 @@ def status(
     try:
         found = statuses.read(body)
     except ServingError as error:
-        raise RefusedError("malformed", error.code, str(error)) from None
+        raise UntakenStatusError("malformed", error.code, str(error)) from None
     if found.device != name:
         what = f"device is {found.device!r}, and {name} has signed."
-        raise RefusedError("malformed", Code.INVALID_ARGUMENT, what)
+        raise UntakenStatusError("malformed", Code.INVALID_ARGUMENT, what)
     if found.counter <= device.counter:
-        raise RefusedError(
+        raise UntakenStatusError(
             "replayed",
             Code.ABORTED,
             f"counter is {found.counter}, and {device.counter} was there: it is a replay, or the "

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from edgeline.errors import EdgelineError, UsageError, at_path, first_line
-from edgeline.extras import install_hint
 from edgeline.local import folders
 from edgeline.stores import tables
 
@@ -149,7 +148,9 @@ class PostgresDatabase:
         try:
             import psycopg
         except ModuleNotFoundError as error:
-            raise EdgelineError(f"--database needs psycopg. {install_hint(error)}.") from error
+            raise EdgelineError(
+                "--database needs psycopg: pip install 'edgeline[fleet]'."
+            ) from error
         self._url, self._failures = url, psycopg.Error
         parts = urlsplit(url)
         self.place = f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"

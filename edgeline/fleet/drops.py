@@ -144,7 +144,7 @@ def _hand_over(app: FleetApp, name: str, content: bytes) -> str:
         return "malformed"
     try:
         app.drop(headers, body, name.endswith(ENROLL_SUFFIX))
-    except admission.RefusedError as error:
+    except admission.UntakenStatusError as error:
         return error.result
     except ServingError as error:
         return first_line(error)

@@ -6,6 +6,7 @@ is named beside; one that is revoked does not count.
 
 from __future__ import annotations
 
+import base64
 import math
 import threading
 from collections import Counter
@@ -137,7 +138,7 @@ class FleetCount:
                     }
 
 
-class Summary:
+class FleetSummary:
     """The count of a state, made again when it is older than `FRESH`. Safe for threads."""
 
     def __init__(self, state: FleetState) -> None:
@@ -234,6 +235,15 @@ def devices(state: FleetState, query: Mapping[str, str], now: float) -> dict[str
                 return {"devices": [_device(each, now) for each in found], "next": found[-1].name}
             found.append(device)
     return {"devices": [_device(each, now) for each in found], "next": ""}
+
+
+def keys(state: FleetState) -> dict[str, str]:
+    """The public keys of devices that are trusted, in base64."""
+    return {
+        device.name: base64.b64encode(device.key).decode()
+        for device in state.all()
+        if device.revoked is None
+    }
 
 
 def told(seconds: float | None) -> str:

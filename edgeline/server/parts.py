@@ -175,7 +175,12 @@ def _webhook(settings: ServerSettings) -> Delivery | None:
     if settings.webhook is None:
         return None
     url = check_url(settings.webhook, "webhook")
-    return Delivery("webhook", url, key, device=settings.device)
+    sign = None
+    if settings.fleet is not None:
+        from edgeline.server.fleet import places
+
+        sign = places.signer(settings)
+    return Delivery("webhook", url, key, device=settings.device, sign=sign)
 
 
 def _payloads(settings: ServerSettings) -> Payloads | None:

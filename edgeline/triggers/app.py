@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -34,6 +34,9 @@ from edgeline.server.settings import ServerSettings
 from edgeline.triggers import events, metrics, showing
 from edgeline.triggers.runner import FiringRunner
 from edgeline.triggers.store import AHEAD, EXPIRED, FULL, OLD, TriggerStore
+
+if TYPE_CHECKING:
+    from edgeline.server.fleet.device_keys import DeviceKeys
 
 log = logging.getLogger("edgeline.triggers")
 QUEUE = 256  # requests that wait to be kept
@@ -67,11 +70,14 @@ class TriggerApp:
         settings: ServerSettings,
         keys: Sequence[bytes],
         rate: float,
+        devices: DeviceKeys | None = None,
     ) -> None:
-        """`rate` is how many requests with events a client may make per second, ten seconds' worth
+        """`devices` are those whose events are taken; None: anybody's that `keys` or tokens allow.
+        `rate` is how many requests with events a client may make per second, ten seconds' worth
         at once."""
         self.statuses: Counter[int] = Counter()
         self._store, self._runner, self._access, self._keys = store, runner, access, keys
+        self._devices = devices
         self._largest = settings.max_body
         self._allowances = PeerAllowances(10 * rate, rate)
         self._loop = asyncio.get_running_loop()
@@ -79,7 +85,9 @@ class TriggerApp:
         self._waiting = 0
         self._paths = {
             # whoever has signed needs no token
-            "/events": TriggerPath("POST", HEALTH if keys else EVENTS, self._take),
+            "/events": TriggerPath(
+                "POST", HEALTH if keys or devices is not None else EVENTS, self._take
+            ),
             "/state": TriggerPath("GET", READ, self._state),
             "/metrics": TriggerPath("GET", METADATA, self._metrics),
             "/healthz": TriggerPath("GET", HEALTH, self._health),
@@ -150,13 +158,13 @@ class TriggerApp:
     def _take(self, request: HttpRequest) -> HttpResponse:
         coding, body = request.headers.get(b"content-encoding"), request.body
         if coding is not None:
-            if self._keys:
+            if self._keys or self._devices is not None:
                 raise ServingError(
                     Code.INVALID_ARGUMENT, "A signed body is sent without Content-Encoding.", 415
                 )
             body = decompress(body, coding.decode("latin-1"), self._largest)
         known = self._access.tokens is not None and self._bears_token(request)
-        found = events.read(request.headers, body, self._keys, known)
+        found = events.read(request.headers, body, self._keys, known, self._devices)
         if not found:
             raise invalid("The batch is empty.")
         results = self._store.take(found, time())

@@ -1,15 +1,40 @@
-"""Whether a device's statuses can be made and sent at all, before it serves."""
+"""What a device's fleet needs: whether statuses can be sent at all; events by the device's key."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from edgeline.errors import UsageError
 from edgeline.extras import install_hint
+from edgeline.server import fresh_python
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching.delivery import check_url
 from edgeline.stores.object_put import bucket
+
+SIGNING_TIME = 30.0  # seconds
+
+
+def signer(settings: ServerSettings) -> Callable[[bytes], Mapping[str, str]]:
+    """What signs an event by the device's key, in a process of its own; the headers."""
+    folder = str(Path(settings.state or "") / "fleet")
+
+    def sign(body: bytes) -> Mapping[str, str]:
+        import subprocess
+
+        done = subprocess.run(
+            fresh_python.command("edgeline.server.fleet.sign", folder),
+            input=body,
+            capture_output=True,
+            timeout=SIGNING_TIME,
+            check=True,
+        )
+        headers: dict[str, str] = json.loads(done.stdout)
+        return headers
+
+    return sign
 
 
 def check(settings: ServerSettings) -> None:

@@ -30,6 +30,7 @@ from edgeline.version import __version__
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+IDENTITY = "identity.json"
 TIMEOUT = 20.0  # seconds without a byte
 PostResult = Literal["sent", "refused", "failed"]
 _URLS = ("http://", "https://")
@@ -86,9 +87,19 @@ def post(order: PostOrder) -> PostOutcome:
     return PostOutcome("sent")
 
 
+def signed(folder: Path, body: bytes) -> dict[str, str]:
+    """The headers that say which device a body is of; none where it is not enrolled."""
+    known = _known(folder / IDENTITY)
+    if not known:
+        return {}
+    key = signatures.read_key(str(known.get("key")), str(folder / IDENTITY))
+    headers = {protocol.DEVICE: str(known.get("device"))}
+    return {**headers, protocol.SIGNATURE: signatures.sign(key, body)}
+
+
 def _enrolled(order: PostOrder, folder: Path) -> Ed25519PrivateKey:
     """The device's key, which is enrolled now if it was not, or if there is a new token."""
-    kept, new = folder / "identity.json", folder / "identity.new"
+    kept, new = folder / IDENTITY, folder / "identity.new"
     known, token = _known(kept), _token(order.token_file)
     same = known.get("device") == order.device and known.get("place") == order.place
     if same and (not token or known.get("token") == _name(token)):

@@ -16,7 +16,7 @@ import socket
 import threading
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
@@ -47,13 +47,14 @@ class Delivery:
         kind: str = CONTENT_TYPE,
         limit: int = LIMIT,
         device: str = "",
+        sign: Callable[[bytes], Mapping[str, str]] | None = None,
     ) -> None:
-        """`kind` is the media type of what is sent, `limit` how many of it may wait, and `device`
-        whose events they are; empty: this host's."""
+        """`kind` is the media type of what is sent, `limit` how many of it may wait, `device`
+        whose events they are (empty: this host's), and `sign` gives further headers of a body."""
         self.results: Counter[str] = Counter()
         self.device = device
         self._name, self._url, self._key = name, url, key
-        self._kind, self._limit = kind, limit
+        self._kind, self._limit, self._sign = kind, limit, sign
         self._events: deque[dict[str, object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -110,6 +111,8 @@ class Delivery:
         if self._key is not None:
             digest = hmac.new(self._key, body, hashlib.sha256).hexdigest()
             headers["X-Hub-Signature-256"] = "sha256=" + digest
+        if self._sign is not None:
+            headers |= self._sign(body)
         pause, why = FIRST_PAUSE, ""
         for tried in range(TRIES):
             asked = 0.0
