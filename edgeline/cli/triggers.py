@@ -61,8 +61,8 @@ def triggers() -> None:
 @click.option(
     "--fleet",
     metavar="URL",
-    help="The same, with the keys that edgeline fleet serve knows; a token of the scope read is read "
-    "from EDGELINE_FLEET_TOKEN, if set.",
+    help="The same, with the keys that edgeline fleet serve knows. EDGELINE_FLEET_TOKEN may hold a "
+    "bearer token of the scope read for it.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8090, show_default=True, help="The port; 0 for a free one.")

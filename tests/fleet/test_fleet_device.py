@@ -18,7 +18,8 @@ from receiving import Receiver
 from running import MIXED, Running, eventually
 
 from edgeline.errors import UsageError
-from edgeline.server.fleet import reporter
+from edgeline.server.fleet import places, protocol, reporter
+from edgeline.server.fleet.device_keys import DeviceKeys
 from edgeline.server.fleet.posting import PostOrder, post
 from edgeline.server.settings import ServerSettings
 
@@ -184,3 +185,26 @@ def test_the_commands_show_the_fleet(fleet: FleetServing, order: PostOrder) -> N
 
     assert f"{order.device}  current" in told("show", "--search", order.device)
     assert json.loads(told("show", "--json", "--model", "m"))["models"][0]["version"] == 1
+
+
+def test_events_are_signed_by_the_key_that_the_fleet_knows(
+    fleet: FleetServing, order: PostOrder
+) -> None:
+    settings = ServerSettings(
+        fleet=fleet.url, device=order.device, state=str(Path(order.folder).parent)
+    )
+    sign = places.signer(settings)
+    assert sign(b"an event") == {}  # not enrolled yet
+    assert post(order).result == "sent"
+    headers = sign(b"an event")
+    keys = DeviceKeys(fleet.url)
+    signature = headers[protocol.SIGNATURE].encode()
+    assert headers[protocol.DEVICE] == order.device
+    assert keys.has_signed(order.device, signature, b"an event")
+    assert not keys.has_signed(order.device, signature, b"another")
+    assert not keys.has_signed("nobody", signature, b"an event")
+    keys.close()
+    assert fleet.ask("POST", "/v1/fleet/revoke", {"device": order.device})[0] == 200
+    after = DeviceKeys(fleet.url)
+    assert not after.has_signed(order.device, signature, b"an event")
+    after.close()
