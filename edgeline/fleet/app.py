@@ -12,7 +12,7 @@
     GET  /metrics, /healthz
 
 Statuses are collected for a moment, and judged, kept (by one thread) and answered together: that
-costs half as much as one by one. What was answered is on the disk: it is known after a kill, and a
+costs a third less than one by one. What was answered is on the disk: it is known after a kill, and a
 replay of it is refused.
 """
 

@@ -100,7 +100,7 @@ async def _serve(
         lambda _, reply: reply(ServingError(Code.UNIMPLEMENTED, "Statuses come by HTTP.")),
     )
     with on_signal(stop.set, http.stop_time + _END_TIME):
-        listeners = await bind(server, tls(http, ("h2", "http/1.1")), "see and change the fleet")
+        listeners = await bind(server, tls(http, ("h2", "http/1.1")), "see the fleet")
         await listen(listeners, http)
         return_freed()
         port = listeners[0].sockets[0].getsockname()[1]
