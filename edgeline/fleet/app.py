@@ -11,9 +11,9 @@
     GET  /                    the page
     GET  /metrics, /healthz
 
-Statuses are collected for a moment, and judged, kept (by one thread) and answered together: that
-costs a third less than one by one. What was answered is on the disk: it is known after a kill, and a
-replay of it is refused.
+Statuses are collected for a moment, and judged, kept (by one thread) and answered together: this
+costs a third less than one by one. What was answered is on the disk: it is known after a kill, and
+a replay of it is refused.
 """
 
 from __future__ import annotations
