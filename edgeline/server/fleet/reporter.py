@@ -54,12 +54,14 @@ class FleetReporter:
     async def run(self) -> None:
         """Post until this is cancelled."""
         interval = self._settings.fleet_interval
-        due = monotonic() + min(SOONEST, interval)
+        # after a power cut a whole fleet starts at once
+        due = monotonic() + random.uniform(0.0, min(FIRST_PAUSE, interval))
         while True:
             await asyncio.sleep(min(1.0, interval))
             try:
                 found = {key: outcome for key, (outcome, _) in self._outcomes().items()}
-                if monotonic() < due and (found == self._told or self._tries):
+                is_same = self._told is None or found == self._told
+                if monotonic() < due and (is_same or self._tries):
                     continue
                 begun = monotonic()
                 if await self._post():
