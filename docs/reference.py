@@ -16,6 +16,7 @@ import click
 from edgeline.cli.main import cli
 from edgeline.cli.pipelines import listed
 from edgeline.components.measured import METRICS as OF_RUNS
+from edgeline.fleet.metrics import METRICS as OF_FLEET
 from edgeline.lint.lint import RULES
 from edgeline.monitoring.events import EVENTS
 from edgeline.pipelines import catalogue
@@ -91,6 +92,7 @@ def metrics() -> str:
         parts += [f"### {component}", *_table(["metric", "meaning"], named)]
     rows = ([f"`{name}`", kind, about] for name, (kind, about) in METRICS.items())
     of_triggers = ([f"`{name}`", kind, about] for name, (kind, about) in OF_TRIGGERS.items())
+    of_fleet = ([f"`{name}`", kind, about] for name, (kind, about) in OF_FLEET.items())
     return _page(
         [
             *parts,
@@ -102,6 +104,9 @@ def metrics() -> str:
             "## Of triggers",
             "`GET /metrics` of `edgeline triggers serve`: see [triggers](../triggers.md).",
             *_table(["metric", "type", "meaning"], of_triggers),
+            "## Of a fleet",
+            "`GET /metrics` of `edgeline fleet serve`: see [a fleet](../fleet.md).",
+            *_table(["metric", "type", "meaning"], of_fleet),
         ]
     )
 

@@ -13,6 +13,7 @@ EXTRA_OF = {
     "PIL": "serve",
     "ai_edge_litert": "serve",
     "aiohttp": "registry",
+    "cryptography": "serve-updates",
     "ethosu": "ethos-u",
     "keras": "train",
     "mlflow": "mlflow",

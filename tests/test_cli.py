@@ -444,6 +444,7 @@ def test_the_parameters_of_ones_own_file_are_listed(edgeline: Edgeline, tmp_path
 
 SPEAKS = {
     ("serve",): "it answers until it is ended",
+    ("fleet", "serve"): "it answers until it is ended",
     ("images", "build"): "Docker speaks",
     ("tune-trial",): "its lines are for Katib",
 }

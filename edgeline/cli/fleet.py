@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from edgeline.cli.fleet_serve import revoke, serve, show, token
 from edgeline.cli.fleet_watch import watch
 
 
@@ -12,4 +13,5 @@ def fleet() -> None:
     """A fleet of devices: who they are, what they run, and which wave is open."""
 
 
-fleet.add_command(watch)
+for command in (serve, token, revoke, show, watch):
+    fleet.add_command(command)

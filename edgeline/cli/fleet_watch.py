@@ -53,9 +53,9 @@ def watch(
     Each look prints what was decided about each version, and why.
     """
     from edgeline.fleet import answers, watch_rules, watching
+    from edgeline.monitoring.cloud_events import check_url
     from edgeline.repository import keys, roles
     from edgeline.repository.place import open_place
-    from edgeline.server.watching.delivery import check_url
 
     declared = watch_rules.read(rules)
     place = check_url(url, "fleet")

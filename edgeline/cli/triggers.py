@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STATE = "edgeline-triggers"
 TOKEN = "EDGELINE_TRIGGERS_TOKEN"
+FLEET_TOKEN = "EDGELINE_FLEET_TOKEN"
 _MIB = 1 << 20
 _state = click.option(
     "--state",
@@ -51,6 +52,18 @@ def triggers() -> None:
 )
 @_state
 @_keys
+@click.option(
+    "--device-keys",
+    metavar="FILE",
+    callback=existing,
+    help="A JSON file with the public keys of devices, one of which has to sign what is of it.",
+)
+@click.option(
+    "--fleet",
+    metavar="URL",
+    help="The same, with the keys that edgeline fleet serve knows. EDGELINE_FLEET_TOKEN may hold a "
+    "bearer token of the scope read for it.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8090, show_default=True, help="The port; 0 for a free one.")
 @click.option("--names", default="", help="Further names of this server, comma-separated.")
@@ -87,6 +100,8 @@ def serve(
     dry_run: str | None,
     state: str,
     keys: tuple[str, ...],
+    device_keys: str | None,
+    fleet: str | None,
     rate: float,
     form: str,
     as_json: bool,
@@ -102,13 +117,17 @@ def serve(
         return
     if as_json:
         raise click.UsageError("--json is for --dry-run: give that, too, or leave it out.")
+    if device_keys and fleet:
+        raise click.UsageError("--device-keys and --fleet both have the keys: leave one out.")
     from edgeline.server.settings import ServerSettings
     from edgeline.server.watching import logs
     from edgeline.triggers.serving import TriggerSettings
     from edgeline.triggers.serving import serve as work
 
     settings = TriggerSettings(
-        Path(state), ServerSettings(**http, max_buffered=64 * _MIB, log=form), keys, rate
+        Path(state),
+        ServerSettings(**http, max_buffered=64 * _MIB, log=form),
+        *(keys, rate, device_keys or fleet, os.environ.get(FLEET_TOKEN, "")),
     )
     logs.set_up(form)
     work(Path(file), settings, lambda port: click.echo(f"READY http={port}"))

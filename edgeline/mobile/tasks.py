@@ -7,10 +7,12 @@ detection_postprocessing_graph.cc), so that a refusal comes here and not in the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edgeline.artifacts.bundle import BINARY, Bundle, Tensor
-from edgeline.artifacts.calibration import MULTICLASS
-from edgeline.formats.tflite import Model, Subgraph
-from edgeline.mobile.tensors import ordered
+
+if TYPE_CHECKING:
+    from edgeline.formats.tflite import Model, Subgraph
 
 CLASSIFIER, DETECTOR, INTERPRETER = "image-classifier", "object-detector", "interpreter"
 TASKS = (CLASSIFIER, DETECTOR, INTERPRETER)
@@ -35,6 +37,8 @@ def usual(model: Model) -> str:
 
 def fault(task: str, bundle: Bundle, model: Model) -> str:
     """Why a task of MediaPipe's cannot take a model, as the end of "… cannot take it: "; or ""."""
+    from edgeline.mobile.tensors import ordered  # numpy, which help does without
+
     if len(model.subgraphs) > 1:
         return f"it has {len(model.subgraphs)} subgraphs"
     tensors = ordered(model)
@@ -65,6 +69,8 @@ def _of_inputs(inputs: tuple[Tensor, ...]) -> str:
 
 
 def _of_scores(outputs: tuple[Tensor, ...], task: str) -> str:
+    from edgeline.artifacts.calibration import MULTICLASS
+
     if task not in (BINARY, MULTICLASS):
         return f"its task is {task or 'unknown'}, which has no classes"
     if len(outputs) != 1:

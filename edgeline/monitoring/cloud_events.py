@@ -13,7 +13,7 @@ import hmac
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,6 +27,7 @@ TRIES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time
 LONGEST_ASKED = 300.0  # seconds that a receiver's Retry-After may make of one
 TIMEOUT = 10.0
+Sign = Callable[[bytes], Mapping[str, str]]
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -64,7 +65,13 @@ def source_of(model: str, version: int) -> str:
     return f"/models/{model}/versions/{version}"
 
 
-def post(url: str, body: bytes, key: bytes | None, kind: str = CONTENT_TYPE) -> PostOutcome:
+def post(
+    url: str,
+    body: bytes,
+    key: bytes | None,
+    kind: str = CONTENT_TYPE,
+    sign: Sign | None = None,
+) -> PostOutcome:
     """Post a body once, signed where there is a key; `kind` is its media type."""
     import urllib.error
     import urllib.request
@@ -75,6 +82,8 @@ def post(url: str, body: bytes, key: bytes | None, kind: str = CONTENT_TYPE) -> 
     if key is not None:
         digest = hmac.new(key, body, hashlib.sha256).hexdigest()
         headers["X-Hub-Signature-256"] = "sha256=" + digest
+    if sign is not None:
+        headers |= sign(body)
     request = urllib.request.Request(url, body, headers, method="POST")
     try:
         with redirects.urlopen(request, timeout=TIMEOUT) as answer:
@@ -96,11 +105,13 @@ def deliver(
     key: bytes | None,
     kind: str = CONTENT_TYPE,
     tries: int = TRIES,
+    sign: Sign | None = None,
     wait: Callable[[float], bool | None] = time.sleep,
 ) -> str:
     """Post a body, and again with growing pauses where that may do.
 
     Args:
+        sign: gives further headers of a body.
         wait: for so many seconds; False where there is to be no other try.
 
     Returns:
@@ -108,7 +119,7 @@ def deliver(
     """
     pause = FIRST_PAUSE
     for tried in range(1, tries + 1):
-        outcome = post(url, body, key, kind)
+        outcome = post(url, body, key, kind, sign)
         if not outcome.why or not outcome.again or tried == tries:
             break
         if wait(max(pause, outcome.pause)) is False:

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeline.errors import UsageError, at_path
-from edgeline.server import periodic, upkeep
+from edgeline.server import event_loop, periodic, upkeep
 from edgeline.server.ending import on_signal
 from edgeline.server.listening import bind, close, end_connections, leave, listen, tls
 from edgeline.server.memory import limit_heaps, return_freed
@@ -49,7 +48,7 @@ def serve(
     """
     limit_heaps()
     with contextlib.closing(forks or ForkServer(trial.MODULE)) as forks:
-        _run(_serve(str(path), settings or ServerSettings(), started, forks))
+        event_loop.run(_serve(str(path), settings or ServerSettings(), started, forks))
 
 
 async def _serve(
@@ -166,17 +165,3 @@ async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, T]) -> T | Non
     finally:
         task.cancel()
         stopped.cancel()
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-        return
-    if sys.version_info >= (3, 11):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main)
-    else:
-        uvloop.install()
-        asyncio.run(main)

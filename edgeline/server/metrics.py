@@ -95,6 +95,10 @@ METRICS = {
     ),
     "edgeline_payloads_total": ("counter", "Sampled requests: written, failed, dropped."),
     "edgeline_events_total": ("counter", "Events by receiver: sent, failed, dropped."),
+    "edgeline_fleet_statuses_sent_total": (
+        "counter",
+        "Statuses for the fleet: sent, refused (by its server), failed.",
+    ),
     "edgeline_update_looks_total": ("counter", "Checks for updates: ok, or why not."),
     "edgeline_update_outcome": ("gauge", "1 for what came of the last check."),
     "edgeline_update_stale": ("gauge", "1 while the last check was not ok."),

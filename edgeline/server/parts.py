@@ -45,6 +45,7 @@ from edgeline.server.watching.spans import Spans
 from edgeline.server.watching.watched_models import Watching
 
 if TYPE_CHECKING:
+    from edgeline.server.fleet.reporter import FleetReporter
     from edgeline.server.watching.payloads import Payloads
 
 log = logging.getLogger("edgeline.server")
@@ -53,13 +54,14 @@ _FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
 
 @dataclass(frozen=True)
 class ServerParts:
-    """What is started and ended. `updates`, `webhook`, `payloads` and `spans` are there if
-    asked for."""
+    """What is started and ended. `updates`, `fleet`, `webhook`, `payloads` and `spans` are there
+    if asked for."""
 
     state: ServerState
     server: HttpServer
     health: Health
     updates: Updates | None
+    fleet: FleetReporter | None
     watching: Watching
     labelling: Labelling
     webhook: Delivery | None
@@ -120,9 +122,18 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     updates = (
         Updates(path, settings, signed, served, repository, rollouts, verdicts) if signed else None
     )
+    fleet = None
+    if settings.fleet is not None:
+        from edgeline.server.fleet import places  # which most servers do without
+        from edgeline.server.fleet.reporter import FleetReporter
+        from edgeline.server.fleet.status import DeviceReport
+
+        places.check(settings)
+        device = DeviceReport(settings, served, rollouts, verdicts, updates, metrics, watching)
+        fleet = FleetReporter(settings, device.outcomes, device.status)
     measured = (
         *(rollouts, served, repository.windows, watching, labelling, ranges, explainer),
-        *(webhook, payloads, spans, updates),
+        *(webhook, payloads, spans, updates, fleet),
     )
     state = ServerState(
         settings,
@@ -146,7 +157,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     app = App(state, router, methods, routes.missing(), spans)
     server = HttpServer(settings, metrics, app.http, app.grpc, app.stream, app.streamed)
     return ServerParts(
-        state, server, health, updates, watching, labelling, webhook, payloads, spans
+        state, server, health, updates, fleet, watching, labelling, webhook, payloads, spans
     )
 
 
@@ -166,7 +177,12 @@ def _webhook(settings: ServerSettings) -> Delivery | None:
     if settings.webhook is None:
         return None
     url = check_url(settings.webhook, "webhook")
-    return Delivery("webhook", url, key, device=settings.device)
+    sign = None
+    if settings.fleet is not None:
+        from edgeline.server.fleet import places
+
+        sign = places.signer(settings)
+    return Delivery("webhook", url, key, device=settings.device, sign=sign)
 
 
 def _payloads(settings: ServerSettings) -> Payloads | None:

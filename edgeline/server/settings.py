@@ -13,7 +13,7 @@ from edgeline.formats.names import LABEL
 MIB = 1 << 20
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII)
 _ORIGIN = re.compile(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LIMITS = {
     "port": 65535,
@@ -34,12 +34,13 @@ _SIZES = (
 )
 LARGEST, LARGEST_SIZE = 2**31 - 1, 2**60
 OUT_OF_RANGE = (FLAG, REFUSE, IGNORE) = ("flag", "refuse", "ignore")
+_OF_FLEET = ("fleet_interval", "fleet_ca", "enroll_token_file")
 NO_TOKENS = "none"  # in place of a token file
 # with 0, nothing could be served
 _POSITIVE = (
     *("max_body", "max_buffered", "max_header", "max_connections", "max_update", "queue"),
     *("explain_rows", "explain_queue"),
-    *("window_keys", "window_memory", "label_poll"),
+    *("window_keys", "window_memory", "label_poll", "fleet_interval"),
     *("request_time", "read_time", "write_time", "idle_time", "queue_time", "load_time"),
 )
 
@@ -158,11 +159,18 @@ class ServerSettings:
             flag tells them beside the answer, refuse refuses these rows, ignore does not look.
         webhook: a URL that receives events of drift, of decay and of values out of range.
         webhook_key: a file with the key that signs requests to the webhook.
-        device: the name of this device in the `source` of events and in the waves of updates, which
-            stays when the server is replaced, as a container's host name does not; by default
-            EDGELINE_DEVICE, or else the host name.
+        device: the name of this device for its fleet, in the `source` of events and in the waves of
+            updates, which stays when the server is replaced, as a container's host name does not;
+            by default EDGELINE_DEVICE, or else the host name.
         group: the groups that this device is in for the waves of updates, comma-separated; by
             default EDGELINE_GROUP, or else none.
+        fleet: where this device tells how it is doing: the address of `edgeline fleet serve`, or a
+            folder, s3://, gs://, abfs:// or minio://bucket/prefix that it reads; needs `--device`
+            and `--state`. By default nowhere.
+        fleet_interval: how often it does; also at once when an update's outcome changes.
+        fleet_ca: a PEM file of the CA of the fleet's server, in place of the system's.
+        enroll_token_file: a file with the token of `edgeline fleet token`, with which the device is
+            enrolled once; another token enrols it again.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
             `edgeline.server.watching.spans`).
@@ -245,6 +253,10 @@ class ServerSettings:
     webhook_key: str | None = None
     device: str = ""
     group: str = ""
+    fleet: str | None = None
+    fleet_interval: float = 60.0
+    fleet_ca: str | None = None
+    enroll_token_file: str | None = None
     traces: str | None = None
     payloads: str | None = None
     payload_rate: float = 0.1
@@ -304,7 +316,7 @@ class ServerSettings:
                     "https://app.example, without a path and wildcards, in lower case."
                 )
 
-        if self.device and not _DEVICE.fullmatch(self.device):
+        if self.device and not DEVICE_NAME.fullmatch(self.device):
             raise UsageError(
                 f"--device is {self.device[:100]!r}: give up to 200 letters, digits, dots, hyphens "
                 "and underscores, as edge-7.example."
@@ -319,19 +331,28 @@ class ServerSettings:
 
     def _refuse_alone(self) -> None:
         """Refuse what changes nothing without another setting."""
-        if self.device and not (self.webhook or self.root or "://" in (self.payloads or "")):
+        named = self.webhook or self.root or self.fleet or "://" in (self.payloads or "")
+        if self.device and not named:
             raise UsageError(
-                "--device is the source of events and has a place in waves of updates: give "
-                "--webhook or --root, too."
+                "--device is the source of events and statuses and has a place in waves of "
+                "updates: give --webhook, --fleet or --root, too."
             )
         if self.group and not self.root:
             raise UsageError("--group is for the waves of updates: give --root, too.")
+        if self.fleet and not (self.device and self.state):
+            raise UsageError(
+                "--fleet needs --device, the name that the fleet knows this one by, and --state, "
+                "where its key is kept."
+            )
         if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
             raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
         for setting in fields(self):
             given = getattr(self, setting.name) != setting.default
             if setting.name == "label_poll" and given and not self.labels:
                 raise UsageError("--label-poll is for --labels: give that, too, or leave it out.")
+            if setting.name in _OF_FLEET and given and not self.fleet:
+                option = "--" + setting.name.replace("_", "-")
+                raise UsageError(f"{option} is for --fleet: give that, too, or leave it out.")
             if setting.name.startswith("payload_") and given and not self.payloads:
                 option = "--" + setting.name.replace("_", "-")
                 raise UsageError(f"{option} is for --payloads: give that, too, or leave it out.")

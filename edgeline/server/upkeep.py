@@ -21,6 +21,8 @@ def doings(parts: ServerParts) -> Iterator[Coroutine[Any, Any, None]]:
     """What goes on while the server takes requests."""
     state, updates = parts.state, parts.updates
     yield periodic.decide(state)
+    if parts.fleet is not None:
+        yield parts.fleet.run()
     look: Callable[[], Awaitable[Any]] = partial(state.repository.refresh, wait=0)
     if updates is not None:
         look = updates.check_for_update

@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from edgeline.server.access import EVENTS, HEALTH, METADATA, READ, Access, CallKind
 from edgeline.server.errors import Code, ServingError, invalid, not_found
-from edgeline.server.http.allowance import Allowance
+from edgeline.server.http.allowance import PeerAllowances
 from edgeline.server.http.compression import decompress
 from edgeline.server.http.messages import JSON, HttpRequest, HttpResponse, error_response
 from edgeline.server.metrics import CONTENT_TYPE
@@ -35,10 +35,12 @@ from edgeline.triggers import events, metrics, showing
 from edgeline.triggers.runner import FiringRunner
 from edgeline.triggers.store import AHEAD, EXPIRED, FULL, OLD, TriggerStore
 
+if TYPE_CHECKING:
+    from edgeline.server.fleet.device_keys import DeviceKeys
+
 log = logging.getLogger("edgeline.triggers")
 QUEUE = 256  # requests that wait to be kept
 STALE = 900.0  # seconds without a step of the runner after which it is taken to hang
-_PEERS = 4096  # clients whose rate is known
 _Reply = Callable[[HttpResponse], None]
 _REFUSALS = {
     OLD: (410, "it is older than max_age: it may be a replay"),
@@ -68,19 +70,24 @@ class TriggerApp:
         settings: ServerSettings,
         keys: Sequence[bytes],
         rate: float,
+        devices: DeviceKeys | None = None,
     ) -> None:
-        """`rate` is how many requests with events a client may make per second, ten seconds' worth
+        """`devices` are those whose events are taken; None: anybody's that `keys` or tokens allow.
+        `rate` is how many requests with events a client may make per second, ten seconds' worth
         at once."""
         self.statuses: Counter[int] = Counter()
         self._store, self._runner, self._access, self._keys = store, runner, access, keys
-        self._largest, self._rate = settings.max_body, rate
-        self._allowances: dict[str, Allowance] = {}
+        self._devices = devices
+        self._largest = settings.max_body
+        self._allowances = PeerAllowances(10 * rate, rate)
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "edgeline")
         self._waiting = 0
         self._paths = {
             # whoever has signed needs no token
-            "/events": TriggerPath("POST", HEALTH if keys else EVENTS, self._take),
+            "/events": TriggerPath(
+                "POST", HEALTH if keys or devices is not None else EVENTS, self._take
+            ),
             "/state": TriggerPath("GET", READ, self._state),
             "/metrics": TriggerPath("GET", METADATA, self._metrics),
             "/healthz": TriggerPath("GET", HEALTH, self._health),
@@ -130,13 +137,7 @@ class TriggerApp:
         return path
 
     def _spend(self, peer: str) -> None:
-        if peer not in self._allowances and len(self._allowances) >= _PEERS:
-            full = [each for each, left in self._allowances.items() if left.is_full]
-            for each in full or list(self._allowances)[: _PEERS // 2]:
-                del self._allowances[each]
-        allowance = self._allowances.setdefault(peer, Allowance(10 * self._rate, self._rate))
-        if not allowance.spend():
-            allowance.give(1)  # what is refused costs nothing, so that the rate comes back
+        if not self._allowances.spend(peer):
             raise ServingError(Code.RESOURCE_EXHAUSTED, "Too many requests per second: wait.")
 
     def _answer(self, path: TriggerPath, request: HttpRequest) -> HttpResponse:
@@ -157,13 +158,13 @@ class TriggerApp:
     def _take(self, request: HttpRequest) -> HttpResponse:
         coding, body = request.headers.get(b"content-encoding"), request.body
         if coding is not None:
-            if self._keys:
+            if self._keys or self._devices is not None:
                 raise ServingError(
                     Code.INVALID_ARGUMENT, "A signed body is sent without Content-Encoding.", 415
                 )
             body = decompress(body, coding.decode("latin-1"), self._largest)
         known = self._access.tokens is not None and self._bears_token(request)
-        found = events.read(request.headers, body, self._keys, known)
+        found = events.read(request.headers, body, self._keys, known, self._devices)
         if not found:
             raise invalid("The batch is empty.")
         results = self._store.take(found, time())

@@ -2,7 +2,9 @@
 
 Structured and batched mode (JSON) and binary mode of the HTTP protocol binding 1.0.2
 (https://github.com/cloudevents/spec). With keys, an event is taken only with the header
-`X-Hub-Signature-256`, the HMAC-SHA256 of the body (RFC 2104), as `edgeline serve` signs. In binary
+`X-Hub-Signature-256`, the HMAC-SHA256 of the body (RFC 2104), as `edgeline serve` signs. With the
+keys of devices, an event of a device is taken only with that device's own signature, and the shared
+key is good for schedules alone: who has it cannot speak for devices. In binary
 mode the attributes are headers, which no signature of a body covers: who has seen one could send it
 again with another `id` and `time`. So with keys binary mode is for clients with a token.
 """
@@ -15,15 +17,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import orjson
 
 from edgeline.server.errors import Code, ServingError, invalid, shown
+from edgeline.server.fleet.protocol import DEVICE
+from edgeline.server.fleet.protocol import SIGNATURE as DEVICE_SIGNATURE
+
+if TYPE_CHECKING:
+    from edgeline.server.fleet.device_keys import DeviceKeys
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 SIGNATURE = "x-hub-signature-256"
+SCHEDULE = "io.edgeline.schedule."  # begins the types of events that are of no device
 LARGEST = 64 * 1024  # bytes of one event: what each receiver has to take, as the specification says
 MOST = 1000  # events of a batch
 _LENGTHS = {"id": 200, "source": 500, "type": 200}
@@ -55,7 +63,11 @@ class CloudEvent:
 
 
 def read(
-    headers: Mapping[bytes, bytes], body: bytes, keys: Sequence[bytes], known: bool
+    headers: Mapping[bytes, bytes],
+    body: bytes,
+    keys: Sequence[bytes],
+    known: bool,
+    devices: DeviceKeys | None = None,
 ) -> list[CloudEvent]:
     """The events of a request.
 
@@ -64,6 +76,8 @@ def read(
         body: as it was sent, not compressed.
         keys: of which one has signed; none: nothing has to be signed.
         known: whether the client has shown a token.
+        devices: the keys of devices, one of which has signed what is of a device; None: none has
+            to.
 
     Raises:
         ServingError: 400, it is malformed; 401 or 403, its signature is missing or another; 413, it
@@ -71,14 +85,25 @@ def read(
     """
     kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
     is_binary = b"ce-specversion" in headers and kind not in (STRUCTURED, BATCH)
-    if keys:
-        _verify(headers.get(SIGNATURE.encode(), b""), body, keys)
+    device = _device_of(headers, body, devices) if devices is not None else ""
+    if keys or device:
+        if not device:
+            _verify(headers.get(SIGNATURE.encode(), b""), body, keys)
         if is_binary and not known:
             raise ServingError(
                 Code.PERMISSION_DENIED,
                 "A signature covers the body, and this event has its id and time in headers: send "
                 f"it in structured mode ({STRUCTURED}), or with a token.",
             )
+    found = _found(headers, kind, body, is_binary)
+    for each in found if devices is not None else ():
+        _check_device(each, device, known or bool(keys))
+    return found
+
+
+def _found(
+    headers: Mapping[bytes, bytes], kind: str, body: bytes, is_binary: bool
+) -> list[CloudEvent]:
     if is_binary:
         return [_of_headers(headers, kind, body)]
     if kind == STRUCTURED:
@@ -137,6 +162,35 @@ def _verify(given: bytes, body: bytes, keys: Sequence[bytes]) -> None:
     matches = [hmac.compare_digest(given, signature(key, body).encode()) for key in keys]
     if not any(matches):
         raise ServingError(Code.PERMISSION_DENIED, "The signature is not one of a key known here.")
+
+
+def _device_of(headers: Mapping[bytes, bytes], body: bytes, devices: DeviceKeys) -> str:
+    """The device that has signed a request; empty where none says so."""
+    device = headers.get(DEVICE.lower().encode(), b"").decode("latin-1")
+    signature = headers.get(DEVICE_SIGNATURE.lower().encode(), b"")
+    if not device and not signature:
+        return ""
+    if not devices.has_signed(device, signature, body):
+        raise ServingError(
+            Code.PERMISSION_DENIED, "The signature is not by the key of a device known here."
+        )
+    return device
+
+
+def _check_device(event: CloudEvent, device: str, is_trusted: bool) -> None:
+    """Refuse an event that speaks for another device than has signed it."""
+    if not device and is_trusted and event.type.startswith(SCHEDULE):
+        return
+    if not device:
+        raise ServingError(
+            Code.UNAUTHENTICATED,
+            f"An event of a device is signed by its key here: send {DEVICE} and "
+            f"{DEVICE_SIGNATURE}, as edgeline serve --fleet does.",
+        )
+    if event.source.partition("/models/")[0] != f"/{device}":
+        raise ServingError(
+            Code.PERMISSION_DENIED, f"The event's source is not {device}, which has signed it."
+        )
 
 
 def _batch(body: bytes) -> list[CloudEvent]:

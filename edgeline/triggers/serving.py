@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.monitoring.cloud_events import read_key
@@ -30,6 +31,9 @@ from edgeline.triggers.steady_time import SteadyTime
 from edgeline.triggers.store import Firing, TriggerStore
 from edgeline.triggers.there import ServerLauncher
 
+if TYPE_CHECKING:
+    from edgeline.server.fleet.device_keys import DeviceKeys
+
 log = logging.getLogger("edgeline.triggers")
 _END_TIME = 15.0  # seconds after which what does not stop by itself is ended
 
@@ -43,12 +47,17 @@ class TriggerSettings:
         http: the address, the limits, tokens and TLS, as of `edgeline serve`.
         keys: files with keys, one of which has signed each event.
         rate: requests with events per second of one client.
+        devices: a file with the keys of devices, or the address of their fleet's server; with it,
+            what is of a device is signed by that device. None: without.
+        fleet_token: a bearer token of the scope `read` for that server; empty: none.
     """
 
     state: Path
     http: ServerSettings
     keys: tuple[str, ...] = ()
     rate: float = 50.0
+    devices: str | None = None
+    fleet_token: str = ""
 
 
 def read(path: Path) -> TriggerFile:
@@ -87,15 +96,20 @@ def serve(
     """
     declared = read(path)
     keys = tuple(key for file in settings.keys if (key := read_key(file)) is not None)
-    if settings.http.tokens == NO_TOKENS and not keys:
+    if settings.http.tokens == NO_TOKENS and not keys and settings.devices is None:
         raise UsageError(
             "With --tokens none and without --webhook-key anybody could start runs: give the key "
-            "that signs events, or a file of tokens."
+            "that signs events, those of devices, or a file of tokens."
         )
+    devices = None
+    if settings.devices is not None:
+        from edgeline.server.fleet.device_keys import DeviceKeys  # and a library of signatures
+
+        devices = DeviceKeys(settings.devices, settings.fleet_token)
     steady = SteadyTime(declared.max_ahead, declared.max_age + declared.max_ahead)
     store = TriggerStore(declared, settings.state, steady=steady)
     with contextlib.closing(store):
-        asyncio.run(_serve(declared, store, path, settings, keys, started))
+        asyncio.run(_serve(declared, store, path, settings, keys, devices, started))
 
 
 def launchers(state: Path, beside: Path) -> Callable[[Firing], Launcher]:
@@ -118,13 +132,14 @@ async def _serve(
     path: Path,
     settings: TriggerSettings,
     keys: Sequence[bytes],
+    devices: DeviceKeys | None,
     started: Callable[[int], None] | None,
 ) -> None:
     http, stop = settings.http, asyncio.Event()
     runner = FiringRunner(store, launchers(settings.state, path.parent), declared.keep_runs)
     scheme = "https" if http.certificate else "http"
     allowed = access.read(http.token_file, http.own_names, scheme)
-    app = TriggerApp(store, runner, allowed, http, keys, settings.rate)
+    app = TriggerApp(store, runner, allowed, http, keys, settings.rate, devices)
     every = AccessLog(http.access_log) if http.access_log else None
     server = HttpServer(
         http,

@@ -34,3 +34,33 @@ class Allowance:
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._time) * self._rate)
         self._time = now
+
+
+class PeerAllowances:
+    """An allowance for each client, of so many clients."""
+
+    def __init__(self, most: float, rate: float, peers: int = 4096) -> None:
+        self._most, self._rate, self._peers = most, rate, peers
+        self._of: dict[str, Allowance] = {}
+
+    def spend(self, peer: str, amount: float = 1) -> bool:
+        """Whether a client had as much, which is taken; what is refused costs nothing, so that the
+        rate comes back."""
+        allowance = self._allowance(peer)
+        if allowance.spend(amount):
+            return True
+        allowance.give(amount)
+        return False
+
+    def charge(self, peer: str, amount: float) -> None:
+        """Take more than a client may have left: it waits until that has come back."""
+        self._allowance(peer).spend(amount)
+
+    def _allowance(self, peer: str) -> Allowance:
+        if (found := self._of.get(peer)) is None:
+            if len(self._of) >= self._peers:
+                full = [each for each, left in self._of.items() if left.is_full]
+                for each in full or list(self._of)[: self._peers // 2]:
+                    del self._of[each]
+            found = self._of[peer] = Allowance(self._most, self._rate)
+        return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 
 from edgeline.monitoring.cloud_events import CONTENT_TYPE, deliver, shown
@@ -29,13 +29,14 @@ class Delivery:
         kind: str = CONTENT_TYPE,
         limit: int = LIMIT,
         device: str = "",
+        sign: Callable[[bytes], Mapping[str, str]] | None = None,
     ) -> None:
-        """`kind` is the media type of what is sent, `limit` how many of it may wait, and `device`
-        whose events they are; empty: this host's."""
+        """`kind` is the media type of what is sent, `limit` how many of it may wait, `device`
+        whose events they are (empty: this host's), and `sign` gives further headers of a body."""
         self.results: Counter[str] = Counter()
         self.device = device
         self._name, self._url, self._key = name, url, key
-        self._kind, self._limit = kind, limit
+        self._kind, self._limit, self._sign = kind, limit, sign
         self._events: deque[dict[str, object]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -83,7 +84,7 @@ class Delivery:
                 log.exception("An event for the %s could not be sent.", self._name)
 
     def _send(self, body: bytes) -> bool:
-        why = deliver(self._url, body, self._key, self._kind, wait=self._wait)
+        why = deliver(self._url, body, self._key, self._kind, sign=self._sign, wait=self._wait)
         if why:
             url = shown(self._url)
             log.warning("The %s at %s does not take an event (%s).", self._name, url, why)

@@ -1,0 +1,1 @@
+"""A server as one device of a fleet: who it is, and what it tells of itself."""

@@ -1,0 +1,51 @@
+"""What a device tells of versions that do not serve, and of its latency."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgeline.server.fleet.status import DeviceReport, quantile_ms
+from edgeline.server.metrics import Histogram, Metrics
+from edgeline.server.settings import ServerSettings
+from edgeline.server.versions.served_models import ServedModels
+from edgeline.server.versions.verdicts import Record
+
+
+def report(outcome: str, sentence: str, pending: dict[str, list[int]], **bad: Record) -> Any:
+    """Of a device that serves nothing."""
+    rollouts: Any = SimpleNamespace(returned=dict, traffic={})
+    updates: Any = SimpleNamespace(
+        status=lambda: {"outcome": outcome, "sentence": sentence, "pending": pending}
+    )
+    verdicts: Any = SimpleNamespace(bad=lambda: bad)
+    served = ServedModels(rollouts)
+    return DeviceReport(
+        ServerSettings(), served, rollouts, verdicts, updates, Metrics(), SimpleNamespace()
+    )
+
+
+def test_a_version_that_has_not_come_waits_and_one_that_is_not_genuine_failed() -> None:
+    why = "the repository cannot be reached."
+    assert report("unreachable", why, {"m": [8]}).outcomes() == {("m", 8): ("waiting", why)}
+    why = "the signature of targets is not genuine."
+    assert report("refused", why, {"m": [8]}).outcomes() == {("m", 8): ("failed", why)}
+
+
+def test_a_version_that_was_condemned_failed_though_its_files_are_gone() -> None:
+    bad = Record("m", 9, "bad", reason="the server ended 3 times")
+    found = report("ok", "", {}, digest=bad).outcomes()
+    assert found == {("m", 9): ("failed", "the server ended 3 times")}
+
+
+def test_a_quantile_lies_between_the_bounds_of_its_bucket() -> None:
+    times = Histogram()
+    assert quantile_ms(times, 0.5) is None
+    for _ in range(10):
+        times.add(0.0015)  # between 1 and 2.5 ms
+    assert quantile_ms(times, 0.5) == pytest.approx(1.75)
+    for _ in range(90):
+        times.add(60.0)  # above the last bound
+    assert quantile_ms(times, 0.95) == 10_000
