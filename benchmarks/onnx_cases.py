@@ -1,10 +1,11 @@
 """The onnx package's backend cases, imported as LiteRT:
 `python benchmarks/onnx_cases.py [--minutes N] [WORD ...]`.
 
-Each is right or refused. Needs onnx2tf in a Python of its own (`EDGELINE_ONNX2TF_PYTHON`). They
-come in an order that chance made, so that those of the first minutes are a sample of all. Given
-words, only cases with one of them in their name are run, and nothing is written. A conversion may
-take 30 seconds of a core. Exits with 1 where a wrong answer is approved.
+Each is right or refused. onnx2tf is in a Python of its own, which `EDGELINE_ONNX2TF_PYTHON` names,
+or build_onnx2tf.sh makes. Cases come in an order that chance made, so that those of the first
+minutes are a sample of all. Given words, only cases with one of them in their name are run, and
+nothing is written. A conversion may take 30 seconds of a core. Exits with 1 where a wrong answer is
+approved.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,8 +30,13 @@ AROUND = re.compile(r"'[^']*'|\[[^]]*\]|[0-9][0-9.e+-]*|model\.onnx")  # what di
 
 
 def main(words: list[str], minutes: float) -> int:
+    tests = HERE.parent / "tests" / "components" / "import_model"
     os.environ["EDGELINE_MODEL_TIME"] = "30"
-    sys.path.insert(0, str(HERE.parent / "tests" / "components" / "import_model"))
+    if "EDGELINE_ONNX2TF_PYTHON" not in os.environ:
+        build = ["sh", str(tests / "build_onnx2tf.sh")]
+        made = subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True)
+        os.environ["EDGELINE_ONNX2TF_PYTHON"] = made.stdout.strip()
+    sys.path.insert(0, str(tests))
     import ai_edge_litert.interpreter  # noqa: F401  # once, and not in every child
     import onnx_cases
     import onnxruntime  # noqa: F401

@@ -311,6 +311,7 @@ def _write_converted(
                 **original.keep(path, file, ".onnx"),
                 original.DESCRIBED: _plain_json(made.described),
                 original.CHANNELS_LAST: list(made.channels_last),
+                original.ANSWERS_LAST: list(made.answers_last),
                 "converter": made.converter,
                 "difference": made.difference,
                 "rows": made.rows,
@@ -378,7 +379,8 @@ def _check_prediction(signature: Signature, wanted: Wanted) -> None:
 
 def _conversion(origin: Mapping[str, Any]) -> list[tuple[str, object]]:
     """What a page has on a LiteRT file that was made of an ONNX file."""
-    moved = [f"{name}: channels last, first in the ONNX file" for name in origin["channels_last"]]
+    last = (*origin[original.CHANNELS_LAST], *origin[original.ANSWERS_LAST])
+    moved = [f"{name}: channels last, first in the ONNX file" for name in last]
     return [
         ("converted by", origin["converter"]),
         ("order of sizes", "; ".join(moved) or "as in the ONNX file"),

@@ -10,6 +10,7 @@ with an `error`. A request has:
 | `folder`   | the folder to write                                                        |
 | `keep`     | inputs whose sizes stay in their order; the others get their channels last |
 | `simplify` | whether onnxsim goes first                                                 |
+| `unroll`   | whether recurrent layers become an operator a step, without a kept state   |
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main() -> None:
             say({"error": f"{type(error).__name__}: {error}"})
 
 
-def convert(model: str, folder: str, keep: list[str], simplify: bool) -> str:
+def convert(model: str, folder: str, keep: list[str], simplify: bool, unroll: bool) -> str:
     """The path of the LiteRT file, in 32-bit floats where the ONNX file has other ones."""
     import onnx2tf
 
@@ -55,6 +56,7 @@ def convert(model: str, folder: str, keep: list[str], simplify: bool) -> str:
         tflite_backend="flatbuffer_direct",
         keep_shape_absolutely_input_names=keep or None,
         not_use_onnxsim=not simplify,
+        enable_rnn_unroll=unroll,
         non_verbose=True,
         verbosity="error",
     )

@@ -36,6 +36,7 @@ class Attempt:
     model: Path
     keep: tuple[str, ...]
     simplify: bool = True
+    unroll: bool = False
 
 
 class Converter:
@@ -47,7 +48,7 @@ class Converter:
 
     def __init__(self, running: child.Child, folder: Path) -> None:
         self._running, self._folder, self._count = running, folder, 0
-        self._done: dict[Attempt, Path | RefusedError] = {}
+        self._done: dict[Attempt, Path | NotConvertedError] = {}
         self.version = str(self._answer()["version"])
         found = tuple(int(part) for part in self.version.split(".")[:3] if part.isdigit())
         if found < OLDEST:
@@ -61,16 +62,16 @@ class Converter:
 
         Raises:
             EdgelineError: it ended, or took more than it may.
-            RefusedError: it does not convert the file so.
+            NotConvertedError: it does not convert the file so.
         """
         if attempt not in self._done:
             self._done[attempt] = self._convert(attempt)
         found = self._done[attempt]
-        if isinstance(found, RefusedError):
+        if isinstance(found, NotConvertedError):
             raise found
         return found
 
-    def _convert(self, attempt: Attempt) -> Path | RefusedError:
+    def _convert(self, attempt: Attempt) -> Path | NotConvertedError:
         self._count += 1
         folder = self._folder / f"attempt-{self._count}"
         self._running.send(
@@ -79,11 +80,12 @@ class Converter:
                 "folder": str(folder),
                 "keep": list(attempt.keep),
                 "simplify": attempt.simplify,
+                "unroll": attempt.unroll,
             }
         )
         answer = self._answer()
         if not (file := Path(answer.get("file", ""))).is_file():
-            return RefusedError(str(answer.get("error", "it wrote nothing")))
+            return NotConvertedError(str(answer.get("error", "it wrote nothing")))
         return file
 
     def _answer(self) -> dict[str, Any]:
@@ -99,7 +101,7 @@ class Converter:
         return found
 
 
-class RefusedError(Exception):
+class NotConvertedError(Exception):
     """onnx2tf does not convert a file in the way that it was asked to; with its reason."""
 
 

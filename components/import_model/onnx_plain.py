@@ -14,6 +14,7 @@ from edgeline.components.import_model import onnx_file
 from edgeline.errors import EdgelineError
 
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+RECURRENT = ("LSTM", "GRU", "RNN")
 NOT_FINITE = ("IsNaN", "IsInf")
 RANDOM = (
     *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
@@ -31,6 +32,7 @@ class PlainOnnx:
         signature: its inputs and outputs under our names, with the sizes that are fixed now.
         takes, gives: its names by ours.
         asks_finite: whether it asks its values for NaN or infinity.
+        recurrent: whether it has layers that LiteRT computes with a state.
     """
 
     model: bytes
@@ -39,6 +41,7 @@ class PlainOnnx:
     takes: Mapping[str, str]
     gives: Mapping[str, str]
     asks_finite: bool
+    recurrent: bool
 
 
 def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: str) -> PlainOnnx:
@@ -91,6 +94,7 @@ def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: s
         takes,
         gives,
         bool(kinds & {*NOT_FINITE}),
+        bool(kinds & {*RECURRENT}),
     )
 
 

@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgeline.artifacts import differences, pixels
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model import made_up, onnx_converter, onnx_plain, tflite_file
-from edgeline.components.import_model.onnx_converter import WAY_OUT, Attempt, RefusedError
+from edgeline.components.import_model.onnx_converter import WAY_OUT, Attempt, NotConvertedError
 from edgeline.components.import_model.onnx_plain import PlainOnnx
 from edgeline.components.import_model.open_batch import opened
 from edgeline.errors import EdgelineError
 from edgeline.formats import tflite
+from edgeline.formats.dtypes import Array
 from edgeline.formats.quantisation import Quantisation
 from edgeline.runtimes import child, interpreter, isolated, limits, original
-from edgeline.runtimes.interpreter import Arrays, EdgeModel
+from edgeline.runtimes.interpreter import EdgeModel
 
 ROUNDING = 0.02  # of an output's largest value: of quantised files, whose steps are the same here
 
@@ -38,6 +41,7 @@ class LitertForm:
         signature: what it takes and gives.
         described: what the ONNX file takes and gives, under the same names, in its own order.
         channels_last: inputs whose channels come first in the ONNX file and last here.
+        answers_last: outputs of which that holds.
         converter: such as "onnx2tf 2.6.9".
         difference: the largest of an answer from the file's on made-up rows, as a share of an
             output's largest value.
@@ -48,6 +52,7 @@ class LitertForm:
     signature: Signature
     described: Signature
     channels_last: tuple[str, ...]
+    answers_last: tuple[str, ...]
     converter: str
     difference: float
     rows: int
@@ -87,14 +92,19 @@ def convert(
                     made = _made(converter.convert(attempt), plain, open_, folder)
                     edge = _loaded(made)
                     moved = _moved(edge.signature, plain.signature)
-                    gap, rows = _compared(edge, answers, plain, moved, quantisation, made)
-                except RefusedError as error:
+                    found = _compared(edge, answers, plain, moved, quantisation, made)
+                except NotConvertedError as error:
                     reasons.append(str(error))
                     continue
-                version = f"onnx2tf {converter.version}"
-                described = plain.signature
                 return LitertForm(
-                    made.read_bytes(), edge.signature, described, moved, version, gap, rows
+                    made.read_bytes(),
+                    edge.signature,
+                    plain.signature,
+                    moved,
+                    found.answers_last,
+                    f"onnx2tf {converter.version}",
+                    found.difference,
+                    found.rows,
                 )
     raise EdgelineError(f"{name} does not become a LiteRT file ({reasons[0]}): {WAY_OUT}.")
 
@@ -145,7 +155,11 @@ def _attempts(plain: PlainOnnx, source: Path, single: Path) -> Iterator[tuple[At
     if not plain.single:
         yield from ((Attempt(source, keep), False) for keep in keeps)
         yield Attempt(source, every, simplify=False), False
+        if plain.recurrent:  # LiteRT would keep their state from one row to the next
+            yield Attempt(source, every, unroll=True), False
         return
+    if plain.recurrent:
+        yield from ((Attempt(single, every, unroll=True), open_) for open_ in (True, False))
     for file, open_ in ((single, True), (source, False), (single, False)):
         yield from ((Attempt(file, keep), open_) for keep in keeps)
     yield Attempt(source, every, simplify=False), False
@@ -165,9 +179,9 @@ def _made(converted: Path, plain: PlainOnnx, open_: bool, folder: Path) -> Path:
         )
     except (EdgelineError, child.ChildError) as error:
         reason = str(error).replace(str(converted), "it")
-        raise RefusedError(f"onnx2tf wrote a file that cannot be read: {reason}") from error
+        raise NotConvertedError(f"onnx2tf wrote a file that cannot be read: {reason}") from error
     if custom:
-        raise RefusedError(
+        raise NotConvertedError(
             f"onnx2tf leaves the operator {', '.join(custom)}, which LiteRT cannot load"
         )
     return made
@@ -194,7 +208,7 @@ def _loaded(made: Path) -> EdgeModel:
     try:
         return isolated.model(made, interpreter.load, made)
     except EdgelineError as error:
-        raise RefusedError(_about(error, made)) from error
+        raise NotConvertedError(_about(error, made)) from error
 
 
 def _about(error: EdgelineError, made: Path) -> str:
@@ -214,6 +228,15 @@ def _moved(edge: Signature, came: Signature) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """What made-up rows tell: see `LitertForm`."""
+
+    difference: float
+    rows: int
+    answers_last: tuple[str, ...]
+
+
 def _compared(
     edge: EdgeModel,
     came: EdgeModel,
@@ -221,13 +244,14 @@ def _compared(
     moved: Sequence[str],
     quantisation: Quantisation,
     made: Path,
-) -> tuple[float, int]:
-    """The largest difference on made-up rows, and how many rows were compared.
+) -> _Compared:
+    """Ask both made-up rows.
 
     Raises:
-        RefusedError: the answers differ, or the file that came answers none of the rows.
+        NotConvertedError: the answers differ, or the file that came answers none of the rows.
     """
     largest, rows, unanswered = 0.0, 0, ""
+    last: dict[str, bool] = {}
     for batch in made_up.batches(plain.signature, plain.asks_finite):
         try:
             wanted = came(batch)
@@ -237,29 +261,44 @@ def _compared(
         try:
             given = edge(original.as_converted(batch, edge.signature.inputs, moved))
         except EdgelineError as error:
-            raise RefusedError(f"the converted file fails: {_about(error, made)}") from error
-        largest = max(largest, _gap(given, wanted, quantisation))
+            raise NotConvertedError(f"the converted file fails: {_about(error, made)}") from error
+        for name, expected in wanted.items():
+            largest = max(largest, _gap(name, given[name], expected, quantisation, last))
         rows += len(next(iter(batch.values())))
     if not rows:
-        raise RefusedError(f"it answers no made-up row, so that none can be compared: {unanswered}")
-    return largest, rows
+        raise NotConvertedError(
+            f"it answers no made-up row, so that none can be compared: {unanswered}"
+        )
+    return _Compared(largest, rows, tuple(name for name, is_last in last.items() if is_last))
 
 
-def _gap(given: Arrays, wanted: Arrays, quantisation: Quantisation) -> float:
-    largest = 0.0
-    for name, expected in wanted.items():
-        if (answer := given[name]).shape != expected.shape:
-            raise RefusedError(
-                f"output {name!r} of the converted file has shape {list(answer.shape)} instead of "
-                f"{list(expected.shape)}"
-            )
-        exact = expected.dtype.kind in "iub"
-        limit = 0.0 if exact else min(quantisation.compiled_difference, ROUNDING)
-        found = differences.gap(answer, expected).of_range
-        if not found <= limit:
-            raise RefusedError(
-                f"the converted file gives other answers: output {name!r} differs by {found:.3g} "
-                f"of its largest value on made-up rows, where {limit:g} is rounding"
-            )
-        largest = max(largest, found)
-    return largest
+def _gap(
+    name: str, answer: Array, expected: Array, quantisation: Quantisation, last: dict[str, bool]
+) -> float:
+    """How far an output lies from the right one, in whichever order of sizes it is right.
+
+    Args:
+        last: by output whether its channels are last here and first in the file; the first answers
+            settle it.
+    """
+    forms = {False: expected}
+    if expected.ndim > 2:
+        forms[True] = np.moveaxis(expected, 1, -1)
+    forms = {form: each for form, each in forms.items() if last.get(name, form) == form}
+    limit = min(quantisation.compiled_difference, ROUNDING)
+    limit = 0.0 if expected.dtype.kind in "iub" else limit
+    said = (
+        f"output {name!r} of the converted file has shape {list(answer.shape)} instead of "
+        f"{list(expected.shape)}"
+    )
+    for form, wanted in forms.items():
+        if answer.shape != wanted.shape:
+            continue
+        if (found := differences.gap(answer, wanted).of_range) <= limit:
+            last[name] = form
+            return found
+        said = (
+            f"the converted file gives other answers: output {name!r} differs by {found:.3g} "
+            f"of its largest value on made-up rows, where {limit:g} is rounding"
+        )
+    raise NotConvertedError(said)

@@ -36,8 +36,9 @@ count of its operators.
 Beside an imported LiteRT or ONNX model lies the file as it came, and `origin` says how it is
 called: `file`, its `signature` (or ""), its names of `inputs` and `outputs` by ours (see
 `edgeline.runtimes.original`). Where the LiteRT file was made of an ONNX file, `origin` has also
-`described`, what that file takes and gives under our names, `channels_last`, the inputs whose
-channels are first there and last here, `converter`, and the `difference` on so many made-up `rows`.
+`described`, what that file takes and gives under our names, `channels_last` and `answers_last`, the
+inputs and outputs whose channels are first there and last here, `converter`, and the `difference`
+on so many made-up `rows`.
 Such a model's metadata also has `label`, the column
 of the examples that holds it, or null, and its `label_type`.
 """

@@ -40,7 +40,7 @@ from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 
 BUNDLE = "bundle/v1"
 # of the metadata's `origin`, where the model was converted from the file that came
-DESCRIBED, CHANNELS_LAST = "described", "channels_last"
+DESCRIBED, CHANNELS_LAST, ANSWERS_LAST = "described", "channels_last", "answers_last"
 Feed = Callable[[models.Arrays], models.Arrays]
 
 
@@ -313,7 +313,10 @@ def _imported(model: Artifact) -> Original:
 
     def evaluate(raw: models.Arrays) -> models.Arrays:
         answer = source(quantise(prepare(raw, came.inputs), came.inputs))
-        return {**dequantise(answer, came.outputs), models.LABEL: label(raw)}
+        real = dequantise(answer, came.outputs)
+        for name in origin.get(ANSWERS_LAST, ()):
+            real[name] = np.moveaxis(real[name], 1, -1)
+        return {**real, models.LABEL: label(raw)}
 
     words = f"the file as it came, in {kernels}"
     place = "in the file as it came"

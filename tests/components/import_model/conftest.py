@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "data"))  # make_onnx
 
 LOCK = Path(__file__).with_name("onnx2tf.lock")
 CACHE = os.environ.get("EDGELINE_TEST_CACHE") or Path.home() / ".cache/edgeline-tests"

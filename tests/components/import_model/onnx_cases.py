@@ -145,6 +145,8 @@ def outcome(case: OnnxCase, folder: Path) -> CaseOutcome:
         return CaseOutcome(case.name, REFUSED, str(error))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    for name in origin["answers_last"]:
+        given[name] = np.moveaxis(given[name], -1, 1)
     gives = {name: to for to, name in origin["outputs"].items()}
     ordered = [gives[each.name] for each in loaded.graph.output]
     apart = [name for name in ordered if not _alike(given[name], wanted[name], SHARE)]

@@ -14,12 +14,12 @@ OPSET = 17
 class Network:
     """A graph that grows by one operator at a time; `last` is what came of the latest."""
 
-    def __init__(self, shape: Sequence[int | str], seed: int = 0, name: str = "input") -> None:
+    def __init__(self, shape: Sequence[Any], seed: int = 0, name: str = "input") -> None:
         self.random = np.random.default_rng(seed)
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self.shape, self.name, self.last = list(shape), name, name
-        self.channels = int(shape[1]) if len(shape) > 1 else 0
+        self.channels, self.kind = (shape[1] if len(shape) > 1 else 0), "FLOAT"
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         from onnx import helper
@@ -76,7 +76,7 @@ class Network:
         graph = helper.make_graph(
             self.nodes,
             "network",
-            [helper.make_tensor_value_info(self.name, TensorProto.FLOAT, self.shape)],
+            [helper.make_tensor_value_info(self.name, getattr(TensorProto, self.kind), self.shape)],
             [helper.make_tensor_value_info("output", TensorProto.FLOAT, given)],
             self.weights,
         )
@@ -111,4 +111,115 @@ def mobilenet_v2(path: Path, pixels: int = 96, width: float = 0.35, classes: int
     net.pooled()
     net.dense(classes)
     net.add("Softmax", net.last, axis=1)
+    return net.save(path)
+
+
+def recurrent(path: Path, operator: str = "LSTM") -> Path:
+    """A recurrent layer over [batch, 6, 5], its last state, and a dense layer."""
+    net = Network(["batch", 6, 5])
+    gates, units = {"LSTM": 4, "GRU": 3}[operator], 8
+    net.add("Transpose", net.last, perm=[1, 0, 2])
+    weights = [net.normal(1, gates * units, each) for each in (5, units)]
+    bias = net.weight(net.random.normal(0, 0.1, (1, 2 * gates * units)).astype(np.float32))
+    given = net.last
+    rest = {"linear_before_reset": 1} if operator == "GRU" else {}
+    states = net.add(operator, given, *weights, bias, hidden_size=units, **rest)
+    net.add("Squeeze", states, net.weight(np.array([1])))
+    net.add("Gather", net.last, net.weight(np.array(-1)), axis=0)
+    net.channels = units
+    net.dense(3)
+    return net.save(path)
+
+
+def transformer(path: Path) -> Path:
+    """A block of self-attention over [batch, 6, 8] with two heads, layer norms and GELU by Erf."""
+    net = Network(["batch", 6, 8])
+    size, heads = 8, 2
+
+    def linear(given: str, to: int, by: int) -> str:
+        product = net.add("MatMul", given, net.normal(by, to))
+        return net.add("Add", product, net.normal(to))
+
+    def parted(given: str, perm: list[int]) -> str:
+        shape = net.weight(np.array([0, 6, heads, size // heads]))
+        return net.add("Transpose", net.add("Reshape", given, shape), perm=perm)
+
+    def normed(given: str) -> str:
+        one, zero = (net.weight(np.full(size, each, np.float32)) for each in (1.1, 0.1))
+        return net.add("LayerNormalization", given, one, zero, axis=-1)
+
+    came = net.last
+    asked, keys, values = (linear(came, size, size) for _ in range(3))
+    scores = net.add("MatMul", parted(asked, [0, 2, 1, 3]), parted(keys, [0, 2, 3, 1]))
+    scores = net.add("Mul", scores, net.weight(np.float32((size // heads) ** -0.5)))
+    shares = net.add("Softmax", scores, axis=-1)
+    mixed = net.add("MatMul", shares, parted(values, [0, 2, 1, 3]))
+    mixed = net.add("Transpose", mixed, perm=[0, 2, 1, 3])
+    mixed = net.add("Reshape", mixed, net.weight(np.array([0, 6, size])))
+    first = normed(net.add("Add", came, linear(mixed, size, size)))
+    wide = linear(first, 16, size)
+    erf = net.add("Erf", net.add("Div", wide, net.weight(np.float32(2**0.5))))
+    gelu = net.add("Mul", wide, net.add("Add", erf, net.weight(np.float32(1))))
+    gelu = net.add("Mul", gelu, net.weight(np.float32(0.5)))
+    second = normed(net.add("Add", first, linear(gelu, size, 16)))
+    net.add("ReduceMean", second, axes=[1], keepdims=0)
+    net.channels = size
+    net.dense(3)
+    return net.save(path)
+
+
+def segmenter(path: Path) -> Path:
+    """A small U-Net: [batch, 3, 16, 16] to [batch, 2, 16, 16]."""
+    net = Network(["batch", 3, 16, 16])
+    net.conv(6)
+    kept = net.add("Relu", net.last)
+    net.add("MaxPool", kept, kernel_shape=[2, 2], strides=[2, 2])
+    net.conv(8)
+    net.add("Relu", net.last)
+    net.add("ConvTranspose", net.last, net.normal(8, 6, 2, 2), kernel_shape=[2, 2], strides=[2, 2])
+    net.add("Concat", kept, net.last, axis=1)
+    net.channels = 12
+    net.conv(4)
+    net.batch_norm()
+    scales = net.weight(np.array([1, 1, 2, 2], np.float32))
+    where = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    net.add("Resize", net.last, "", scales, **where)
+    net.add("AveragePool", net.last, kernel_shape=[2, 2], strides=[2, 2])
+    net.conv(2, 1)
+    net.add("Sigmoid", net.last)
+    return net.save(path, ("batch", None, 16, 16))
+
+
+def shuffled(path: Path) -> Path:
+    """Group convolutions with shuffled channels, squeeze and excitation, HardSwish."""
+    net = Network(["batch", 3, 16, 16])
+    net.conv(8, 3, 2)
+    net.add("HardSwish", net.last)
+    net.conv(8, 1, groups=2)
+    net.add("Reshape", net.last, net.weight(np.array([0, 2, 4, 8, 8])))
+    net.add("Transpose", net.last, perm=[0, 2, 1, 3, 4])
+    kept = net.add("Reshape", net.last, net.weight(np.array([0, 8, 8, 8])))
+    net.add("GlobalAveragePool", kept)
+    net.conv(2, 1)
+    net.add("Relu", net.last)
+    net.conv(8, 1)
+    net.add("HardSigmoid", net.last, alpha=1 / 6)
+    net.add("Mul", kept, net.last)
+    net.add("PRelu", net.last, net.normal(8, 1, 1))
+    net.pooled()
+    net.dense(4)
+    return net.save(path)
+
+
+def text(path: Path) -> Path:
+    """Words by their numbers [batch, 7], int64: embedding, a convolution over time, the largest."""
+    net = Network(["batch", 7])
+    net.kind = "INT64"
+    net.add("Gather", net.normal(50, 6), net.last, axis=0)
+    net.add("Transpose", net.last, perm=[0, 2, 1])
+    net.add("Conv", net.last, net.normal(5, 6, 3), kernel_shape=[3], pads=[1, 1])
+    net.add("Relu", net.last)
+    net.add("ReduceMax", net.last, axes=[2], keepdims=0)
+    net.channels = 5
+    net.dense(2)
     return net.save(path)

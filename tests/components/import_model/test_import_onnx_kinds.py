@@ -230,3 +230,31 @@ def test_cases_of_onnx_are_right_or_refused(tmp_path):
     right = {each.name for each in found if each.outcome == onnx_cases.RIGHT}
     assert {"test_relu", "test_softmax_axis_1", "test_maxpool_2d_default", "test_isnan"} <= right
     assert len(right) >= 12, sorted(set(FEW) - right)
+
+
+@pytest.mark.parametrize(
+    ("write", "batch", "gives"),
+    [
+        (onnx_networks.recurrent, 1, [3]),  # one row at a time, as onnx2tf writes each step out
+        (onnx_networks.transformer, -1, [3]),
+        (onnx_networks.segmenter, -1, [16, 16, 2]),
+        (onnx_networks.shuffled, -1, [4]),
+        (onnx_networks.text, -1, [2]),
+    ],
+)
+def test_networks_of_other_kinds(tmp_path, write, batch, gives):
+    model = _imported(write(tmp_path / "m.onnx"), tmp_path)
+    edge = interpreter.load(models.edge_model_path(model))
+    assert edge.signature.inputs[0].shape[0] == batch
+    assert model.metadata["outputs"]["prediction"][1] == gives
+    random = np.random.default_rng(7)
+    shape = model.metadata["features"][0]["shape"]
+    rows = random.normal(size=(3, *shape)).astype(np.float32)
+    if model.metadata["features"][0]["dtype"] == "int64":
+        rows = random.integers(0, 50, (3, *shape))
+    given = np.moveaxis(rows, -1, 1) if model.metadata["origin"]["channels_last"] else rows
+    (expected,) = _original(model, input=np.ascontiguousarray(given))
+    if model.metadata["origin"]["answers_last"]:
+        expected = np.moveaxis(expected, 1, -1)
+    answer = edge({"input": np.ascontiguousarray(rows)})["prediction"]
+    np.testing.assert_allclose(answer, expected, atol=1e-5)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,7 @@ import onnx_networks
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from make_onnx import filling_onnx
-from onnx_files import one_operator
+from onnx_files import model_file, one_operator
 from PIL import Image
 
 from edgeline import artifacts
@@ -180,8 +182,19 @@ def test_it_is_quantised_and_then_compared_with_the_onnx_file(mobilenet, picture
 
 def test_a_small_file_that_fills_the_memory_ends_a_child(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGELINE_MODEL_MEMORY", "1G")
-    with pytest.raises(EdgelineError, match="memory"):
-        _imported(filling_onnx(tmp_path / "m.onnx"), tmp_path)
+    file = model_file(
+        tmp_path / "m.onnx",
+        [
+            ("ConstantOfShape", ["shape"], ["zeros"], {}),
+            ("ReduceSum", ["zeros"], ["zero"], {"keepdims": 0}),
+            ("Add", ["x", "zero"], ["y"], {}),
+        ],
+        {"x": ("FLOAT", ["n", 1])},
+        {"y": ("FLOAT", ["n", 1])},
+        {"shape": np.array([400_000, 100_000], np.int64)},
+    )
+    with pytest.raises(EdgelineError, match=r"^m\.onnx does not become a LiteRT file|memory"):
+        _imported(file, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
@@ -194,7 +207,7 @@ def test_without_onnx2tf_a_sentence_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv(onnx_converter.PYTHON, str(tmp_path / "nothing"))
     with pytest.raises(EdgelineError, match="which does not start"):
         _imported(file, tmp_path)
-    other = Path(shutil.sys.executable)
+    other = Path(sys.executable)
     monkeypatch.setenv(onnx_converter.PYTHON, str(other))
     with pytest.raises(EdgelineError, match=r"has no onnx2tf .ModuleNotFoundError"):
         _imported(file, tmp_path)
@@ -213,3 +226,17 @@ def test_to_litert_is_for_onnx_files(tmp_path):
     file = Path(__file__).parents[2] / "data/cnn_float.tflite"
     with pytest.raises(UsageError, match=r"to_litert is set, but .* is a LiteRT model"):
         import_model(str(file), str(tmp_path / "out"), wanted=Wanted(to_litert=True))
+
+
+def test_compile_model_converts_it_for_targets_that_take_no_onnx(tmp_path):
+    file = one_operator("Relu", shape=("n", 8))(tmp_path / "m.onnx")
+    command = [Path(sys.executable).with_name("edgeline"), "compile-model", file, "--json"]
+    command += ["--target", "litert", "--target", "onnx", "-o", "out"]
+    run = subprocess.run(
+        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    found = {each["target"]: each for each in json.loads(run.stdout)["targets"]}
+    assert found["litert"]["model"].endswith(".tflite")
+    assert found["onnx"]["model"].endswith(".onnx")
+    assert "Converting ONNX to LiteRT" in run.stderr
