@@ -5,15 +5,19 @@ What no LiteRT file can be is refused here, before a converter sees it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from edgeline.artifacts.bundle import Signature
 from edgeline.components.import_model import onnx_file
 from edgeline.errors import EdgelineError
 
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+MOST_FILLED = 256 << 20  # bytes, at 8 a number, of weights that are one value throughout
 RECURRENT = ("LSTM", "GRU", "RNN")
 NOT_FINITE = ("IsNaN", "IsInf")
 RANDOM = (
@@ -73,6 +77,8 @@ def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: s
             f"{name} draws random numbers ({', '.join(drawn)}), so no two answers of it can be "
             "compared: export it for inference."
         )
+    _settle_constants(model.graph)
+    model.ir_version = max(model.ir_version, 4)  # before, weights had to be inputs, too
     _check_rows(signature, name)
     _fix_sizes(model, signature, input_shape, name)
     takes = _plain_names([tensor.name for tensor in signature.inputs], "edgeline_input")
@@ -96,6 +102,34 @@ def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: s
         bool(kinds & {*NOT_FINITE}),
         bool(kinds & {*RECURRENT}),
     )
+
+
+def _settle_constants(graph: Any) -> None:
+    """Weights are no inputs, as they are in old files, and none is filled in while the model runs.
+
+    A converter takes an operator's weights where they are stored, and only there.
+    """
+    from onnx import numpy_helper
+
+    stored = {entry.name: entry for entry in graph.initializer}
+    inputs = [entry for entry in graph.input if entry.name not in stored]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    kept, room = [], MOST_FILLED
+    for node in graph.node:
+        shape = stored.get(node.input[0]) if node.op_type == "ConstantOfShape" else None
+        sizes = [] if shape is None else numpy_helper.to_array(shape).tolist()
+        count = math.prod(sizes)
+        if shape is None or not 0 < count * 8 <= room:
+            kept.append(node)
+            continue
+        given = [numpy_helper.to_array(each.t) for each in node.attribute]
+        value = given[0].reshape(()) if given else np.float32(0)
+        room -= count * 8
+        filled = np.full(sizes, value, value.dtype)
+        graph.initializer.append(numpy_helper.from_array(filled, node.output[0]))
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _check_rows(signature: Signature, name: str) -> None:

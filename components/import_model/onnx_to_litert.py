@@ -115,7 +115,11 @@ def _asked(source: Path, plain: PlainOnnx, name: str) -> EdgeModel:
     try:
         return isolated.model(source, original.onnx_file, source, plain.signature, called)
     except EdgelineError as error:
-        raise EdgelineError(str(error).replace(str(source), name)) from error
+        text = str(error).replace(str(source), name).removesuffix(": compile it again.")
+        raise EdgelineError(
+            f"{text.removesuffix('.')}, and so nothing can be compared with it: export it with "
+            "operators that onnxruntime has."
+        ) from error
 
 
 def _plain(path: Path, signature: Signature, input_shape: Sequence[int], name: str) -> PlainOnnx:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import backend_cases
 import numpy as np
-import onnx_cases
 import onnx_networks
 import pytest
 from onnx_files import model_file, one_operator
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("onnx2tf", "many")]
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     """One onnx2tf for the tests of this module that nobody made to do harm."""
-    with onnx_cases.many(tmp_path_factory.mktemp("onnx2tf")):
+    with backend_cases.many(tmp_path_factory.mktemp("onnx2tf")):
         yield
 
 
@@ -223,11 +223,11 @@ FEW = (
 
 def test_cases_of_onnx_are_right_or_refused(tmp_path):
     """A few; benchmarks/onnx_cases.py and `make long` ask all."""
-    cases = [case for case in onnx_cases.node_cases(MODULES) if case.name in FEW]
+    cases = [case for case in backend_cases.node_cases(MODULES) if case.name in FEW]
     assert {case.name for case in cases} == {*FEW}
-    found = [onnx_cases.outcome(case, tmp_path / case.name) for case in cases]
-    assert [each for each in found if each.outcome == onnx_cases.WRONG] == []
-    right = {each.name for each in found if each.outcome == onnx_cases.RIGHT}
+    found = [backend_cases.outcome(case, tmp_path / case.name) for case in cases]
+    assert [each for each in found if each.outcome == backend_cases.WRONG] == []
+    right = {each.name for each in found if each.outcome == backend_cases.RIGHT}
     assert {"test_relu", "test_softmax_axis_1", "test_maxpool_2d_default", "test_isnan"} <= right
     assert len(right) >= 12, sorted(set(FEW) - right)
 
