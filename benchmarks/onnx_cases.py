@@ -27,7 +27,7 @@ from environment import undistorted
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "onnx_cases.json"
-AROUND = re.compile(r"'[^']*'|\[[^]]*\]|[0-9][0-9.e+-]*|model\.onnx")  # what differs in a reason
+AROUND = re.compile(r"'[^']*'|\[[^]]*\]|\b[0-9][0-9.e+-]*|model\.onnx")  # what differs in a reason
 
 
 def main(words: list[str], minutes: float, first: int) -> int:
@@ -73,7 +73,7 @@ def main(words: list[str], minutes: float, first: int) -> int:
 def write(told: dict[str, dict[str, str]], cases: int) -> None:
     """What came of each case, how many of each, and why cases were refused."""
     reasons = Counter(
-        AROUND.sub("…", each["reason"])[:160]
+        AROUND.sub("…", each["reason"]).partition(": export it")[0][:160]
         for each in told.values()
         if each["outcome"] == "refused"
     )
