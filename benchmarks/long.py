@@ -47,6 +47,7 @@ STAGES: dict[str, tuple[str | Path, ...]] = {
     "images_224": (HERE / "images_224.py", "6000"),
     "generated_features": (HERE / "generated_features.py",),
     "whole_networks": (HERE / "whole_networks.py",),
+    "onnx_cases": (HERE / "onnx_cases.py",),
     "init_tables": (HERE / "init_tables.py",),
     "quantisation_aware": (HERE / "quantisation_aware.py",),
 }

@@ -168,9 +168,9 @@ def convert_arrays(
 def _read(model_path: str, settings: Settings) -> tuple[Artifact, Settings]:
     if artifacts.schema_of(model_path) == models.ONNX_SCHEMA:
         raise EdgelineError(
-            f"{model_path} is an ONNX model, which has no way to LiteRT here: import the "
-            "SavedModel or Keras file that it was made of, or take it as it is (compile it for "
-            "onnx, openvino or tvm, verify and publish it)."
+            f"{model_path} is an ONNX model: import it with to_litert, which makes a LiteRT model "
+            "of it, or take it as it is (compile it for onnx, openvino or tvm, verify and publish "
+            "it)."
         )
     if artifacts.schema_of(model_path) == models.EDGE_SCHEMA:
         imported = litert_file.read(model_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,11 +14,13 @@ from edgeline import artifacts
 from edgeline.artifacts import models, pixels, transformed, write_json
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.artifacts.features import Feature
-from edgeline.components.import_model import onnx_file, saved_model, tflite_file
+from edgeline.components.import_model import onnx_file, onnx_to_litert, saved_model, tflite_file
+from edgeline.components.import_model.onnx_to_litert import LitertForm
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
 from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.formats import quantisation
 from edgeline.formats.operators import OperatorKind, operators
 from edgeline.formats.quantisation import FLOAT
 from edgeline.formats.tflite import MOST_BYTES
@@ -51,7 +54,8 @@ def import_model(
     Args:
         model_path: the folder to write: `model/v1` of a SavedModel or Keras file, `edge_model/v1`
             of a LiteRT file, `onnx_model/v1` (`model.onnx`, `signature.json`, `labels.txt`) of
-            an ONNX file.
+            an ONNX file; where `wanted.to_litert` is set `edge_model/v1`, with the ONNX file as
+            it came beside the LiteRT file.
         import_report_path: the HTML page to write, or "".
         wanted: what the file does not say; its `labels` are read from `labels`.
 
@@ -75,6 +79,11 @@ def import_model(
             "sha256": fetched.sha256,
             "revision": fetched.revision,
         }
+        if kind != "onnx" and wanted.to_litert:
+            raise UsageError(
+                f"to_litert is set, but {source} is {NAMES[kind]}: leave it out, it is for ONNX "
+                "files."
+            )
         if kind == "tflite":
             metadata = _import_tflite(path, model_path, wanted, origin)
         elif kind == "onnx":
@@ -91,16 +100,13 @@ def kind_of(metadata: Mapping[str, Any]) -> str:
 
     Returns:
         saved_model, keras, tflite, onnx, or tflite-float for a LiteRT file that can still be
-        quantised; "" for a model that was not imported.
+        quantised, also where it was made of an ONNX file; "" for a model that was not imported.
     """
     origin = metadata.get("origin", {})
-    if (
-        origin.get("kind") == "tflite"
-        and "file" in origin
-        and metadata["quantisation"] == FLOAT.name
-    ):
+    kind = "tflite" if original.DESCRIBED in origin else str(origin.get("kind", ""))
+    if kind == "tflite" and "file" in origin and metadata["quantisation"] == FLOAT.name:
         return FLOAT_FILE
-    return str(origin.get("kind", ""))
+    return kind
 
 
 def find_model(found: Path, source: str) -> tuple[Path, str]:
@@ -260,7 +266,9 @@ def _described_onnx(
 def _import_onnx(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, object]:
-    wanted.refuse(("input_shape", "scaling", "logits", "signature"), "an ONNX file")
+    wanted.refuse(("scaling", "logits", "signature"), "an ONNX file")
+    if not wanted.to_litert:
+        wanted.refuse(("input_shape",), "an ONNX file")
     try:  # the checker of ONNX is C++, and the file anybody's
         data, signature, facts = child.call(_described_onnx, path, wanted, memory=limits.room(path))
     except child.ChildError as error:
@@ -269,10 +277,14 @@ def _import_onnx(
             f"{child.last_error(error.log)}: export it again."
         ) from error
     _check_prediction(signature, wanted)
+    called = facts.pop("called")
+    if wanted.to_litert:
+        row = quantisation.of(facts["quantisation"])
+        made = onnx_to_litert.convert(data, signature, row, wanted.input_shape, path.name)
+        return _write_converted(path, made, output, wanted, {**origin, **called})
     with artifacts.writing(output, models.ONNX_SCHEMA) as draft:
         file = draft.path / "model.onnx"
         file.write_bytes(data)
-        called = facts.pop("called")
         draft.metadata |= {
             **facts,
             "size": len(data),
@@ -280,6 +292,43 @@ def _import_onnx(
             "origin": {**origin, **original.keep(path, file), **called},
         }
     return {"edgeline_schema": models.ONNX_SCHEMA, **draft.metadata}
+
+
+def _write_converted(
+    path: Path, made: LitertForm, output: str, wanted: Wanted, origin: Mapping[str, Any]
+) -> dict[str, object]:
+    with artifacts.writing(output, models.EDGE_SCHEMA) as draft:
+        file = draft.path / "model.tflite"
+        file.write_bytes(made.data)
+        table, kind = child.call(_measured, file, memory=limits.room(file))
+        write_json(draft.path / "operators.json", [asdict(row) for row in table])
+        draft.metadata |= {
+            "quantisation": kind,
+            "size": len(made.data),
+            **_described(draft.path, made.signature, wanted),
+            "origin": {
+                **origin,
+                **original.keep(path, file, ".onnx"),
+                original.DESCRIBED: _plain_json(made.described),
+                original.CHANNELS_LAST: list(made.channels_last),
+                original.ANSWERS_LAST: list(made.answers_last),
+                "converter": made.converter,
+                "difference": made.difference,
+                "rows": made.rows,
+            },
+        }
+    return {"edgeline_schema": models.EDGE_SCHEMA, **draft.metadata}
+
+
+def _plain_json(signature: Signature) -> dict[str, Any]:
+    """As a reader of the artifact gets it: lists, and no tuples."""
+    found: dict[str, Any] = json.loads(json.dumps(signature.to_json()))
+    return found
+
+
+def _measured(tell: Callable[[str], None], path: Path) -> tuple[Sequence[OperatorKind], str]:
+    tell("reading")
+    return operators(path), tflite_file.quantisation(path)
 
 
 def _described(folder: Path, signature: Signature, wanted: Wanted) -> dict[str, object]:
@@ -328,6 +377,21 @@ def _check_prediction(signature: Signature, wanted: Wanted) -> None:
             wanted.check_prediction(tensor.shape[1:])
 
 
+def _conversion(origin: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """What a page has on a LiteRT file that was made of an ONNX file."""
+    last = (*origin[original.CHANNELS_LAST], *origin[original.ANSWERS_LAST])
+    moved = [f"{name}: channels last, first in the ONNX file" for name in last]
+    return [
+        ("converted by", origin["converter"]),
+        ("order of sizes", "; ".join(moved) or "as in the ONNX file"),
+        (
+            "compared with the ONNX file",
+            f"{origin['rows']:,} made-up rows, which differ by at most {origin['difference']:.3g} "
+            "of an output's largest value; verify compares rows of the data",
+        ),
+    ]
+
+
 def _write_report(path: str, metadata: Mapping[str, Any]) -> None:
     origin, labels = metadata["origin"], metadata["labels"]
     takes = [(f["name"], f["dtype"], f["shape"]) for f in metadata["features"]]
@@ -338,6 +402,8 @@ def _write_report(path: str, metadata: Mapping[str, Any]) -> None:
         ("sha256", origin["sha256"]),
         ("became", metadata["edgeline_schema"]),
     ]
+    if original.DESCRIBED in origin:
+        came += _conversion(origin)
     sections = [
         report.Section("Origin", report.table(["", ""], came)),
         report.Section("Takes", report.table(["feature", "dtype", "shape of a row"], takes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,18 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         raise EdgelineError(f"{path} is not valid ONNX ({first}): export it again.") from error
     constants = {entry.name for entry in model.graph.initializer}
     inputs = [entry for entry in model.graph.input if entry.name not in constants]
-    takes = wanted.names(entry.name for entry in inputs)
-    gives = wanted.names((entry.name for entry in model.graph.output), sole=models.PREDICTION)
+    outputs = [entry.name for entry in model.graph.output]
+    if shared := {name for name in outputs if outputs.count(name) > 1 or name in _names(inputs)}:
+        raise EdgelineError(
+            f"{path} gives {min(shared)!r} twice, or as it takes it: export it with an output of "
+            "its own for each (Identity makes one)."
+        )
+    takes = wanted.names(_names(inputs))
+    gives = wanted.names(outputs, sole=models.PREDICTION)
     names = {**takes, **gives}
     wanted.check_rename(names)
-    _rename(model.graph, {name: to for name, to in names.items() if name != to})
-    signature = Signature(_described(onnx, inputs), _described(onnx, model.graph.output))
+    rename(model.graph, {name: to for name, to in names.items() if name != to})
+    signature = Signature(described(inputs), described(model.graph.output))
     operators = _counted(node.op_type for node in model.graph.node)
     facts = {
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
@@ -85,7 +91,17 @@ def _quantisation(operators: Iterable[str], constants: Iterable[Any], kinds: Any
     return (FP16 if kinds.FLOAT16 in {each.data_type for each in constants} else FLOAT).name
 
 
-def _described(onnx: Any, entries: Iterable[Any]) -> tuple[Tensor, ...]:
+def described(entries: Iterable[Any], names: Mapping[str, str] | None = None) -> tuple[Tensor, ...]:
+    """Inputs or outputs of a graph as tensors, -1 for an open size.
+
+    Args:
+        names: others, by those in the graph.
+
+    Raises:
+        EdgelineError: one is not a tensor, or has no shape.
+    """
+    import onnx
+
     found = []
     for entry in entries:
         kind = entry.type.tensor_type
@@ -96,7 +112,7 @@ def _described(onnx: Any, entries: Iterable[Any]) -> tuple[Tensor, ...]:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         found.append(
             Tensor(
-                entry.name,
+                (names or {}).get(entry.name, entry.name),
                 "string" if kind.elem_type == onnx.TensorProto.STRING else dtype.name,
                 tuple(
                     size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim
@@ -106,8 +122,12 @@ def _described(onnx: Any, entries: Iterable[Any]) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _rename(graph: Any, names: dict[str, str]) -> None:
-    """Give tensors other names, wherever they are read or written."""
+def rename(graph: Any, names: Mapping[str, str]) -> None:
+    """Give tensors other names, wherever they are read or written.
+
+    Raises:
+        EdgelineError: a tensor inside has such a name already.
+    """
     if not names:
         return
     taken = {value.name for value in graph.value_info}
@@ -123,7 +143,7 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
     _rename_in_nodes(graph, names)
 
 
-def _rename_in_nodes(graph: Any, names: dict[str, str]) -> None:
+def _rename_in_nodes(graph: Any, names: Mapping[str, str]) -> None:
     for node in graph.node:
         for side in (node.input, node.output):
             side[:] = [names.get(name, name) for name in side]
@@ -140,6 +160,10 @@ def _tensors(graph: Any) -> Iterable[Any]:
             yield from attribute.tensors
             for inner in [attribute.g, *attribute.graphs]:
                 yield from _tensors(inner)
+
+
+def _names(entries: Iterable[Any]) -> list[str]:
+    return [entry.name for entry in entries]
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

@@ -58,7 +58,7 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, ob
     )
     data = path.read_bytes()
     if key != models.SERVING or inputs != takes or outputs != gives:
-        data = _signed(data, number, inputs, outputs)
+        data = signed(data, number, inputs, outputs)
     return data, signature, {"signature": key, **called}
 
 
@@ -125,7 +125,7 @@ def _described(name: str, tensor: tflite.SubgraphTensor) -> Tensor:
     return Tensor(name, tensor.dtype.lower(), tensor.signature, scale, zero_point)
 
 
-def _signed(
+def signed(
     data: bytes, subgraph: int, inputs: Mapping[str, int], outputs: Mapping[str, int]
 ) -> bytes:
     """The same model with one signature, `serving_default`."""

@@ -26,6 +26,7 @@ class Wanted:
     scaling: str = ""
     logits: bool = False
     rename: Mapping[str, str] = field(default_factory=dict)
+    to_litert: bool = False
 
     def check(self) -> None:
         """Refuse what no model could fulfil.

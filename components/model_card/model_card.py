@@ -253,6 +253,10 @@ def _facts(card: Card) -> list[Fact]:
     facts = []
     if card.origin:
         facts.append(Fact("imported from", _shown(card.origin["source"])))
+        if converter := card.origin.get("converter"):
+            facts.append(Fact("converted by", str(converter)))
+        if moved := [*card.origin.get("channels_last", ()), *card.origin.get("answers_last", ())]:
+            facts.append(Fact("channels last, first in the ONNX file", ", ".join(moved)))
     if card.evaluation:
         blessed = bool(card.evaluation.metadata["blessed"])
         facts.append(Fact("evaluation", "blessed" if blessed else "not blessed", blessed))

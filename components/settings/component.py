@@ -125,6 +125,7 @@ def settings(
         ("thousands", str),
         ("tie", str),
         ("tie_within", float),
+        ("to_litert", bool),
         ("trials", int),
         ("weight_column", str),
         ("windows", dict),

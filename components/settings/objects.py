@@ -682,7 +682,10 @@ class ModelSettings(msgspec.Struct, frozen=True):
     ] = ""
     input_shape: Annotated[
         list[Annotated[int, Meta(ge=1)]],
-        Meta(description="The input shape of a SavedModel or Keras model that leaves it open."),
+        Meta(
+            description="The input shape of a row, where a SavedModel or Keras model, or an ONNX "
+            "model that becomes a LiteRT one, leaves it open."
+        ),
     ] = []
     scaling: Annotated[
         Literal["", "0..1", "-1..1"],
@@ -695,6 +698,9 @@ class ModelSettings(msgspec.Struct, frozen=True):
         dict[str, str],
         Meta(description="New names for inputs and outputs, to match the columns' names."),
     ] = {}
+    to_litert: Annotated[
+        bool, Meta(description="Whether an ONNX model is converted to LiteRT (by onnx2tf).")
+    ] = False
 
 
 CACHE = (

@@ -35,7 +35,11 @@ count of its operators.
 `origin` in the metadata says that a model was imported: `source`, `kind`, `sha256`, `revision`.
 Beside an imported LiteRT or ONNX model lies the file as it came, and `origin` says how it is
 called: `file`, its `signature` (or ""), its names of `inputs` and `outputs` by ours (see
-`edgeline.runtimes.original`). Such a model's metadata also has `label`, the column
+`edgeline.runtimes.original`). Where the LiteRT file was made of an ONNX file, `origin` has also
+`described`, what that file takes and gives under our names, `channels_last` and `answers_last`, the
+inputs and outputs whose channels are first there and last here, `converter`, and the `difference`
+on so many made-up `rows`.
+Such a model's metadata also has `label`, the column
 of the examples that holds it, or null, and its `label_type`.
 """
 
@@ -64,7 +68,8 @@ EVALUATE = "evaluate"
 TRANSFORM = "transform"
 PREDICT_TRANSFORMED = "predict_transformed"
 PREDICTION = "prediction"
-ORIGIN = ("source", "kind", "sha256", "revision")
+# what goes along with what is made of an imported model, into the bundle
+ORIGIN = ("source", "kind", "sha256", "revision", "converter", "channels_last", "answers_last")
 LABEL = "label"
 EMBEDDINGS = "embeddings"
 TASKS = (BINARY, "multiclass_classification", "regression")

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,8 @@ class Work:
         representative: as given.
         converted: by quantisation the `edge_model/v1` folder, or why there is none.
         random: whether integer ranges came from random rows.
+        location: where an ONNX file is, which targets that take none get as a LiteRT file; or "".
+        litert: that, or why there is none; None before a target asks for it.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Work:
     source: str = ""
     converted: dict[str, str | EdgelineError] = field(default_factory=dict)
     random: bool = False
+    location: str = ""
+    litert: Work | EdgelineError | None = None
 
 
 def compile_model(request: Request, as_json: bool) -> int:
@@ -99,7 +103,7 @@ def compile_model(request: Request, as_json: bool) -> int:
     told = terminal.console(sys.stderr)
     with tempfile.TemporaryDirectory() as scratch, _steps(told) as step:
         step("Reading the model")
-        work = _read(request, Path(scratch))
+        work = _read(request, Path(scratch), targets.values())
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,7 +117,9 @@ def compile_model(request: Request, as_json: bool) -> int:
             for name in names
         ]
         joined = _joined(work, folder, outcomes)
-    warnings = [RANDOM] if work.random else []
+    warnings = (
+        [RANDOM] if work.random or (isinstance(work.litert, Work) and work.litert.random) else []
+    )
     report.write(folder / "report.html", work.name, outcomes, warnings, joined)
     if as_json:
         print(json.dumps(_json(work.name, folder, outcomes, warnings), indent=1))
@@ -130,7 +136,7 @@ def compile_model(request: Request, as_json: bool) -> int:
     return int(any(outcome.failure for outcome in outcomes))
 
 
-def _read(request: Request, scratch: Path) -> Work:
+def _read(request: Request, scratch: Path, targets: Iterable[Target]) -> Work:
     """The model as an artifact folder: as it is, or imported."""
     from edgeline.artifacts import models, schema_of
     from edgeline.components.import_model.import_model import (
@@ -153,6 +159,7 @@ def _read(request: Request, scratch: Path) -> Work:
         folder = str(scratch / IMPORTED)
         wanted = Wanted(scaling=request.scaling)
         schema = import_model(request.model, folder, wanted=wanted)["edgeline_schema"]
+        work.location = request.model if schema == models.ONNX_SCHEMA else ""
     if schema == models.SCHEMA:
         work.model = work.source = folder
     elif schema in (models.EDGE_SCHEMA, models.ONNX_SCHEMA):
@@ -160,6 +167,8 @@ def _read(request: Request, scratch: Path) -> Work:
         found = models.read_edge(folder).metadata
         if kind_of(found) == FLOAT_FILE:
             work.source = folder
+        elif work.location and any(map(_needs_litert, targets)):
+            pass  # they take what is made of it
         elif request.quantisation not in ("", found["quantisation"]):
             raise UsageError(
                 f"--quantisation {request.quantisation}: {request.model} stays as it is, "
@@ -171,6 +180,44 @@ def _read(request: Request, scratch: Path) -> Work:
             "is needed: give a model."
         )
     return work
+
+
+def _needs_litert(target: Target) -> bool:
+    """Whether an ONNX file has to become a LiteRT file for a target."""
+    from edgeline.components.compile.target import ONNX, TFLITE
+
+    return TFLITE in target.takes and ONNX not in target.takes
+
+
+def _for_target(work: Work, target: Target, step: Callable[[str], None]) -> Work:
+    """The model as a target takes it: an ONNX file is converted at the first call that asks for it.
+
+    Raises:
+        EdgelineError: it does not convert, at this and any later call.
+    """
+    if not work.location or not _needs_litert(target):
+        return work
+    if work.litert is None:
+        step("Converting ONNX to LiteRT")
+        try:
+            work.litert = _as_litert(work)
+        except EdgelineError as error:
+            work.litert = error
+    if isinstance(work.litert, EdgelineError):
+        raise work.litert
+    return work.litert
+
+
+def _as_litert(work: Work) -> Work:
+    from edgeline.components.import_model.import_model import FLOAT_FILE, import_model, kind_of
+    from edgeline.components.import_model.wanted import Wanted
+
+    scratch = work.folder / "litert"
+    scratch.mkdir()
+    folder = str(scratch / IMPORTED)
+    found = import_model(work.location, folder, wanted=Wanted(to_litert=True))
+    source = folder if kind_of(found) == FLOAT_FILE else ""
+    return Work(work.name, scratch, work.representative, edge_model=folder, source=source)
 
 
 def _import_tensorflow() -> None:
@@ -201,6 +248,7 @@ def _outcome(
     try:
         if fault := target.missing():
             raise EdgelineError(fault)
+        work = _for_target(work, target, step)
         edge_model = work.edge_model
         if quantisation := _quantisation(target, request.quantisation, work):
             if quantisation not in work.converted:
@@ -290,6 +338,9 @@ def _joined(work: Work, folder: Path, outcomes: Sequence[TargetOutcome]) -> list
 
     edge_models = [work.edge_model] if work.edge_model else []
     edge_models += [made for made in work.converted.values() if isinstance(made, str)]
+    if isinstance(work.litert, Work):
+        edge_models += [work.litert.edge_model]
+        edge_models += [made for made in work.litert.converted.values() if isinstance(made, str)]
     compiled = [str(folder / outcome.target) for outcome in outcomes if outcome.metadata]
     found = card.read(work.model, edge_models, compiled)
     return [stages.section(found.stages), *model_card.graphs(found)]

@@ -4,7 +4,8 @@
 |-----------------------------|---------------------------------------------------------------|
 | `model/v1`                  | its signature `evaluate`, in TensorFlow                       |
 | an imported `edge_model/v1` | the file as it came, in LiteRT's reference kernels            |
-| `onnx_model/v1`             | the file as it came, in onnxruntime without its optimisations |
+| `onnx_model/v1`, and one    | the file as it came, in onnxruntime without its optimisations |
+| converted to `edge_model/v1`|                                                               |
 | a published bundle          | its LiteRT file as devices run it; it knows no label          |
 
 What somebody else made is loaded and asked in a process of its own (see `isolated`).
@@ -38,6 +39,8 @@ from edgeline.runtimes.host.program import hosted
 from edgeline.runtimes.interpreter import EdgeModel, dequantise, quantise
 
 BUNDLE = "bundle/v1"
+# of the metadata's `origin`, where the model was converted from the file that came
+DESCRIBED, CHANNELS_LAST, ANSWERS_LAST = "described", "channels_last", "answers_last"
 Feed = Callable[[models.Arrays], models.Arrays]
 
 
@@ -99,7 +102,8 @@ def load(folder: str | Path, edge: Artifact | None = None) -> Original:
             f"{edge.path} is not the imported model {found.path}, nor made of it: connect the "
             "model that it was made of, or none to compare an imported file with itself."
         )
-    return replace(_imported(found), itself=edge.digest == found.digest)
+    itself = edge.digest == found.digest and DESCRIBED not in found.metadata["origin"]
+    return replace(_imported(found), itself=itself)
 
 
 def read(folder: str | Path) -> Artifact:
@@ -120,15 +124,18 @@ def read(folder: str | Path) -> Artifact:
     return found
 
 
-def keep(source: Path, model: Path) -> dict[str, str]:
+def keep(source: Path, model: Path, suffix: str = "") -> dict[str, str]:
     """Put the file as it came beside the model that was made of it, where they differ.
+
+    Args:
+        suffix: of the file as it is kept; by default the model's.
 
     Returns:
         `file` for the metadata's `origin`.
     """
     if source.read_bytes() == model.read_bytes():
         return {"file": model.name}
-    kept = model.with_name(f"source{model.suffix}")
+    kept = model.with_name(f"source{suffix or model.suffix}")
     shutil.copyfile(source, kept)
     return {"file": kept.name}
 
@@ -173,6 +180,10 @@ def _prepared(array: Array, tensor: Tensor) -> Array:
     array = array.reshape(len(array), *shape)
     if tensor.scale is not None or tensor.dtype == "string" or array.dtype == tensor.dtype:
         return array
+    return _typed(array, tensor)
+
+
+def _typed(array: Array, tensor: Tensor) -> Array:
     with np.errstate(invalid="ignore"):
         typed = array.astype(tensor.dtype)
     if typed.dtype.kind in "iub" and not np.array_equal(typed, array):
@@ -283,25 +294,61 @@ def as_stored(array: Array, tensor: Tensor, model: str, way: str) -> Array:
 
 def _imported(model: Artifact) -> Original:
     facts, origin = model.metadata, model.metadata["origin"]
-    onnx = model.schema == models.ONNX_SCHEMA
     signature = models.edge_signature(model)
     path = model.path / origin["file"]
-    source = isolated.model(path, _onnx if onnx else _litert, path, signature, origin)
+    onnx, converted = path.suffix == ".onnx", DESCRIBED in origin
+    # what the file that came takes; a converted one takes the same in another order or dtype
+    came = Signature.from_json(origin[DESCRIBED]) if converted else signature
+    source = isolated.model(path, onnx_file if onnx else _litert, path, came, origin)
     kernels = "onnxruntime without optimisations" if onnx else "LiteRT's reference kernels"
     takes, label = models.raw_features(model), _label(facts)
     if facts["label"]:
         takes.append(Feature(facts["label"], facts["label_type"]))
 
     def feed(raw: models.Arrays) -> models.Arrays:
-        return prepare(raw, signature.inputs)
+        prepared = prepare(raw, came.inputs)
+        if not converted:
+            return prepared
+        return as_converted(prepared, signature.inputs, origin[CHANNELS_LAST])
 
     def evaluate(raw: models.Arrays) -> models.Arrays:
-        answer = source(quantise(feed(raw), signature.inputs))
-        return {**dequantise(answer, signature.outputs), models.LABEL: label(raw)}
+        answer = source(quantise(prepare(raw, came.inputs), came.inputs))
+        real = dequantise(answer, came.outputs)
+        for name in origin.get(ANSWERS_LAST, ()):
+            real[name] = np.moveaxis(real[name], 1, -1)
+        return {**real, models.LABEL: label(raw)}
 
     words = f"the file as it came, in {kernels}"
     place = "in the file as it came"
     return Original(model, takes, evaluate, feed, words, place, bool(facts["label"]))
+
+
+def channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a row whose channels, which come first, are put last."""
+    return (*shape[1:], shape[0])
+
+
+def as_converted(
+    arrays: models.Arrays, tensors: Sequence[Tensor], moved: Sequence[str]
+) -> dict[str, Array]:
+    """What a file takes as the model that was converted from it takes it.
+
+    Args:
+        tensors: the inputs of that model.
+        moved: those whose channels are first in the file, and last in the model.
+
+    Raises:
+        EdgelineError: an input does not hold a value.
+    """
+    found = {}
+    for tensor in tensors:
+        array = arrays[tensor.name]
+        if tensor.name in moved:
+            array = np.moveaxis(array, 1, -1)
+        found[tensor.name] = array
+        if tensor.dtype != "string" and array.dtype != tensor.dtype:
+            found[tensor.name] = _typed(array, tensor)
+    return found
 
 
 def _label(facts: Mapping[str, Any]) -> Callable[[models.Arrays], Array]:
@@ -364,8 +411,16 @@ def _invoke(
     return {name: runtime.get_tensor(detail["index"]) for name, detail in outputs.items()}
 
 
-def _onnx(path: Path, signature: Signature, origin: Mapping[str, Any]) -> EdgeModel:
-    """An ONNX file under our names, each operator as it stands."""
+def onnx_file(path: Path, signature: Signature, origin: Mapping[str, Any]) -> EdgeModel:
+    """An ONNX file in onnxruntime under our names, each operator as it stands.
+
+    Args:
+        signature: what it takes and gives, under our names.
+        origin: its own names of `inputs` and `outputs` by ours.
+
+    Raises:
+        EdgelineError: onnxruntime is not installed, or cannot load it.
+    """
     from edgeline.runtimes import onnx_session
 
     takes, gives = origin["inputs"], origin["outputs"]

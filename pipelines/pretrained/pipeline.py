@@ -1,7 +1,8 @@
 """The pipeline for models that nobody trained here: a file in, verified bundles out.
 
 A SavedModel, Keras or float LiteRT file is converted. An ONNX file, and a LiteRT file that is
-quantised already, is taken as it is and compared with itself, in reference kernels. `verify` must
+quantised already, is taken as it is and compared with itself, in reference kernels; with
+`to_litert` an ONNX file goes the way of a LiteRT file and is compared with itself. `verify` must
 approve each edge model, or it is not published. Nobody evaluates the model, and every bundle says
 so: for thresholds, too, give `publish` what `analyze` finds of it.
 
@@ -120,7 +121,7 @@ def _graph(form: Channels) -> None:
             source=form["source"],
             cache_name=form.cache_name,
             **fields(settings, "sha256", "task", "labels", "label", "label_type", "signature"),
-            **fields(settings, "input_shape", "scaling", "logits", "rename"),
+            **fields(settings, "input_shape", "scaling", "logits", "rename", "to_litert"),
         ).set_display_name("import the model")
         kind, model = imported.outputs["kind"], imported.outputs["model"]
         with dsl.If(kind == "onnx", name="if ONNX"):

@@ -293,7 +293,7 @@ def test_what_has_no_way_to_litert_is_said_in_a_sentence(
     onnx = take("stays", onnx_model(folder / "stays.onnx"))
     monkeypatch.setattr(child, "call", None)  # nothing is begun
     output, page = str(tmp_path / "edge"), str(tmp_path / "page.html")
-    with pytest.raises(EdgelineError, match="stays is an ONNX model, which has no way to LiteRT"):
+    with pytest.raises(EdgelineError, match="stays is an ONNX model: import it with to_litert"):
         convert(str(onnx), str(folder / "digits"), output, page)
     with pytest.raises(
         EdgelineError, match="mobilenet is a LiteRT model that is int8 already: take it as it is"
