@@ -47,6 +47,7 @@ _SETTINGS = {
     *("window_keys", "window_memory", "rollouts"),
     *(field.name for field in fields(ServerSettings) if field.name.startswith("drift_")),
     *("out_of_range", "webhook", "webhook_key", "device"),
+    *(field.name for field in fields(ServerSettings) if field.name.startswith("mqtt")),
 }
 
 

@@ -95,6 +95,15 @@ METRICS = {
     ),
     "edgeline_payloads_total": ("counter", "Sampled requests: written, failed, dropped."),
     "edgeline_events_total": ("counter", "Events by receiver: sent, failed, dropped."),
+    "edgeline_mqtt_connected": ("gauge", "1 while the MQTT broker is there."),
+    "edgeline_mqtt_sent_bytes_total": (
+        "counter",
+        "Bytes of messages of a model that the MQTT broker took: answers, alerts, labels.",
+    ),
+    "edgeline_mqtt_input_bytes_total": (
+        "counter",
+        "Bytes of a model's inputs, which would have been sent instead of answers.",
+    ),
     "edgeline_update_looks_total": ("counter", "Checks for updates: ok, or why not."),
     "edgeline_update_outcome": ("gauge", "1 for what came of the last check."),
     "edgeline_update_stale": ("gauge", "1 while the last check was not ok."),

@@ -37,12 +37,15 @@ from edgeline.server.watching import decay, decay_metrics, slice_columns
 from edgeline.server.watching.alerts import Alerts, DecayAlerts
 from edgeline.server.watching.delivery import Delivery, check_url, read_key
 from edgeline.server.watching.labelling import Labelling
+from edgeline.server.watching.outbox import EventReceiver, EventReceivers
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.watching.spans import Spans
 from edgeline.server.watching.watched_models import Watching
 
 if TYPE_CHECKING:
+    from edgeline.server.watching.mqtt_answers import MqttAnswers
+    from edgeline.server.watching.mqtt_publisher import MqttPublisher
     from edgeline.server.watching.payloads import Payloads
 
 log = logging.getLogger("edgeline.server")
@@ -51,7 +54,7 @@ _FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
 
 @dataclass(frozen=True)
 class ServerParts:
-    """What is started and ended. `updates`, `webhook`, `payloads` and `spans` are there if
+    """What is started and ended. `updates`, `webhook`, `mqtt`, `payloads` and `spans` are there if
     asked for."""
 
     state: ServerState
@@ -61,6 +64,7 @@ class ServerParts:
     watching: Watching
     labelling: Labelling
     webhook: Delivery | None
+    mqtt: MqttPublisher | None
     payloads: Payloads | None
     spans: Spans | None
 
@@ -70,7 +74,7 @@ class ServerParts:
         self.state.explainer.close()
         self.labelling.close()
         self.watching.close()
-        for kept in (self.webhook, self.payloads, self.spans):
+        for kept in (self.webhook, self.mqtt, self.payloads, self.spans):
             if kept is not None:
                 await apart(kept.close, _FLUSH_TIME)
 
@@ -96,11 +100,15 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     served = ServedModels(rollouts, settings.model_name)
     signed = SignedCatalogue(folder, rollouts, verdicts) if folder else None
     webhook = _webhook(settings)
-    ranges = RangeWatch(settings, webhook)
+    mqtt = _mqtt(settings)
+    answers = _answers(mqtt, settings)
+    receiver = _receiver(webhook, mqtt, settings)
+    ranges = RangeWatch(settings, receiver)
     watching = Watching(
-        settings, served.serving, Alerts(webhook).compare, DecayAlerts(webhook).compare
+        settings, served.serving, Alerts(receiver).compare, DecayAlerts(receiver).compare
     )
-    labelling = Labelling(settings, watching, lambda: served.models)
+    on_labels = answers.labels if answers else None
+    labelling = Labelling(settings, watching, lambda: served.models, on_labels)
     payloads = _payloads(settings)
     explainer = Explainer(settings)
     spans = Spans(check_url(settings.traces, "traces")) if settings.traces else None
@@ -110,7 +118,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         rollouts,
         verdicts,
         Preparer(settings, verdicts, forks),
-        _observers(watching, payloads, settings),
+        _observers(watching, payloads, answers, settings),
         ranges.check,
         settings,
         metrics,
@@ -120,7 +128,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     )
     measured = (
         *(rollouts, served, repository.windows, watching, labelling, ranges, explainer),
-        *(webhook, payloads, spans, updates),
+        *(webhook, mqtt, payloads, spans, updates),
     )
     state = ServerState(
         settings,
@@ -138,13 +146,14 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         Recent(metrics),
         ranges,
         explainer,
+        mqtt,
     )
     router = Router(routes.tables(state, watching, labelling, updates))
     methods, health = routes.methods(state)
     app = App(state, router, methods, routes.missing(), spans)
     server = HttpServer(settings, metrics, app.http, app.grpc, app.stream, app.streamed)
     return ServerParts(
-        state, server, health, updates, watching, labelling, webhook, payloads, spans
+        state, server, health, updates, watching, labelling, webhook, mqtt, payloads, spans
     )
 
 
@@ -167,6 +176,37 @@ def _webhook(settings: ServerSettings) -> Delivery | None:
     return Delivery("webhook", url, key, device=settings.device)
 
 
+def _mqtt(settings: ServerSettings) -> MqttPublisher | None:
+    if settings.mqtt is None:
+        return None
+    from edgeline.server.watching import mqtt_broker
+    from edgeline.server.watching.mqtt_publisher import MqttPublisher
+
+    login = mqtt_broker.MqttLogin(
+        settings.mqtt_login, settings.mqtt_certificate, settings.mqtt_key, settings.mqtt_ca
+    )
+    broker = mqtt_broker.broker(settings.mqtt, login)
+    return MqttPublisher(broker, settings.device, read_key(settings.webhook_key))
+
+
+def _answers(mqtt: MqttPublisher | None, settings: ServerSettings) -> MqttAnswers | None:
+    if mqtt is None:
+        return None
+    from edgeline.server.watching.mqtt_answers import MqttAnswers
+
+    return MqttAnswers(mqtt, settings.mqtt_answers)
+
+
+def _receiver(
+    webhook: Delivery | None, mqtt: MqttPublisher | None, settings: ServerSettings
+) -> EventReceiver | None:
+    """Where events go."""
+    alerts = mqtt.alerts if mqtt is not None else None
+    if webhook is None or alerts is None:
+        return webhook or alerts
+    return EventReceivers(settings.device, (webhook, alerts))
+
+
 def _payloads(settings: ServerSettings) -> Payloads | None:
     if not settings.payloads:
         return None
@@ -176,7 +216,10 @@ def _payloads(settings: ServerSettings) -> Payloads | None:
 
 
 def _observers(
-    watching: Watching, payloads: Payloads | None, settings: ServerSettings
+    watching: Watching,
+    payloads: Payloads | None,
+    answers: MqttAnswers | None,
+    settings: ServerSettings,
 ) -> Callable[[Description], tuple[Observer, ...]]:
     def observers(description: Description) -> tuple[Observer, ...]:
         key = description.name, description.version
@@ -185,6 +228,7 @@ def _observers(
         found = [
             watching.observer(*key, description.reference, decay.watched(description, settings)),
             payloads.observer(description) if payloads else None,
+            answers.observer(description) if answers else None,
         ]
         return tuple(observer for observer in found if observer is not None)
 

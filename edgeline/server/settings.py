@@ -159,6 +159,17 @@ class ServerSettings:
         webhook_key: a file with the key that signs requests to the webhook.
         device: the name of this device in the `source` of events, which stays when the server is
             replaced, as a container's host name does not; by default the host name.
+        mqtt: an MQTT broker, `mqtts://HOST/PREFIX`, that gets what models answer, the labels that
+            come late, and the events that a webhook gets (see
+            `edgeline.server.watching.mqtt_broker`).
+        mqtt_answers: which answers it gets: changes, all, none or a share of the requests, of all
+            models or, as NAME=WHAT with commas, of each (see
+            `edgeline.server.watching.mqtt_answers`).
+        mqtt_login: a file whose first line is USER:PASSWORD for the broker.
+        mqtt_ca: a PEM file of the CA of the broker's certificate; by default the system's CAs.
+        mqtt_certificate: a PEM file with the certificate that the broker is shown, and perhaps its
+            key.
+        mqtt_key: a PEM file with that certificate's private key.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
             `edgeline.server.watching.spans`).
@@ -240,6 +251,12 @@ class ServerSettings:
     webhook: str | None = None
     webhook_key: str | None = None
     device: str = ""
+    mqtt: str | None = None
+    mqtt_answers: str = "changes"
+    mqtt_login: str | None = None
+    mqtt_ca: str | None = None
+    mqtt_certificate: str | None = None
+    mqtt_key: str | None = None
     traces: str | None = None
     payloads: str | None = None
     payload_rate: float = 0.1
@@ -307,14 +324,20 @@ class ServerSettings:
 
     def _refuse_alone(self) -> None:
         """Refuse what changes nothing without another setting."""
-        if self.device and not (self.webhook or "://" in (self.payloads or "")):
-            raise UsageError("--device is the source of events: give --webhook, too.")
-        if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
-            raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
+        receiver = self.webhook or self.mqtt or "://" in (self.payloads or "")
+        if self.device and not receiver:
+            raise UsageError("--device is the source of events: give --webhook or --mqtt, too.")
+        if self.webhook_key and not receiver:
+            raise UsageError(
+                "--webhook-key signs what goes to --webhook or --mqtt: give one of them, too."
+            )
         for setting in fields(self):
             given = getattr(self, setting.name) != setting.default
             if setting.name == "label_poll" and given and not self.labels:
                 raise UsageError("--label-poll is for --labels: give that, too, or leave it out.")
+            if setting.name.startswith("mqtt_") and given and not self.mqtt:
+                option = "--" + setting.name.replace("_", "-")
+                raise UsageError(f"{option} is for --mqtt: give that, too, or leave it out.")
             if setting.name.startswith("payload_") and given and not self.payloads:
                 option = "--" + setting.name.replace("_", "-")
                 raise UsageError(f"{option} is for --payloads: give that, too, or leave it out.")

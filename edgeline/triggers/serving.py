@@ -20,6 +20,7 @@ from edgeline.server.metrics import Metrics
 from edgeline.server.settings import NO_TOKENS, ServerSettings
 from edgeline.server.watching.delivery import read_key
 from edgeline.server.watching.logs import AccessLog
+from edgeline.server.watching.mqtt_broker import MqttBroker
 from edgeline.triggers import launching, rules
 from edgeline.triggers.app import TriggerApp
 from edgeline.triggers.here import LocalLauncher, pipeline_of
@@ -28,6 +29,7 @@ from edgeline.triggers.rules import TriggerFile
 from edgeline.triggers.runner import FiringRunner
 from edgeline.triggers.steady_time import SteadyTime
 from edgeline.triggers.store import Firing, TriggerStore
+from edgeline.triggers.subscribing import EventSubscriber
 from edgeline.triggers.there import ServerLauncher
 
 log = logging.getLogger("edgeline.triggers")
@@ -43,12 +45,14 @@ class TriggerSettings:
         http: the address, the limits, tokens and TLS, as of `edgeline serve`.
         keys: files with keys, one of which has signed each event.
         rate: requests with events per second of one client.
+        mqtt: a broker that events come from, too; None: they come by HTTP alone.
     """
 
     state: Path
     http: ServerSettings
     keys: tuple[str, ...] = ()
     rate: float = 50.0
+    mqtt: MqttBroker | None = None
 
 
 def read(path: Path) -> TriggerFile:
@@ -125,6 +129,13 @@ async def _serve(
     scheme = "https" if http.certificate else "http"
     allowed = access.read(http.token_file, http.own_names, scheme)
     app = TriggerApp(store, runner, allowed, http, keys, settings.rate)
+    subscriber = None
+    if settings.mqtt is not None:
+        remembered = declared.max_age + declared.max_ahead
+        subscriber = EventSubscriber(
+            settings.mqtt, store, keys, runner.wake, settings.state, remembered
+        )
+        app.more = subscriber.lines
     every = AccessLog(http.access_log) if http.access_log else None
     server = HttpServer(
         http,
@@ -140,10 +151,14 @@ async def _serve(
         log.info("Taking events for %d rules of %s on port %d.", len(store.rules), path, port)
         if started is not None:
             started(port)
+        if subscriber is not None:
+            subscriber.start()
         sweeping = asyncio.ensure_future(periodic.sweep(server, lambda: None))
         await stop.wait()
         log.info("Stopping: what runs goes on, and is found at the next start.")
         await end_connections(server, listeners, http.stop_time)
         sweeping.cancel()
+        if subscriber is not None:
+            await asyncio.to_thread(subscriber.stop)
         app.close()
         await asyncio.to_thread(runner.stop, _END_TIME)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from edgeline.server.watching.delivery import Delivery, event
+from edgeline.server.watching.delivery import event
 from edgeline.server.watching.events import CONCEPT, DRIFT, ESTIMATED, MEASURED, RESOLVED
+from edgeline.server.watching.outbox import EventReceiver
 
 log = logging.getLogger("edgeline.server")
 AGAIN = 3600.0  # seconds after which what goes on is told again
@@ -38,7 +39,9 @@ class AlertMemory:
 class Alerts:
     """Compares each judgement of a version with the last one; `delivery` may be None."""
 
-    def __init__(self, delivery: Delivery | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, delivery: EventReceiver | None, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._delivery = delivery
         self._told = AlertMemory(clock)
 
@@ -75,7 +78,9 @@ class Alerts:
 class DecayAlerts:
     """Compares each look at a version's decay with the last one; `delivery` may be None."""
 
-    def __init__(self, delivery: Delivery | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, delivery: EventReceiver | None, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._delivery = delivery
         self._told = AlertMemory(clock)
 

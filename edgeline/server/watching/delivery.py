@@ -1,4 +1,4 @@
-"""Events to an HTTP receiver: a bounded queue, one thread, retries; it never holds up a request.
+"""Events to an HTTP receiver, with retries; it never holds up a request.
 
 Each event is one POST in CloudEvents' structured mode
 (https://github.com/cloudevents/spec, HTTP protocol binding 1.0.2). With a key, the header
@@ -13,22 +13,19 @@ import hashlib
 import hmac
 import logging
 import socket
-import threading
 import uuid
-from collections import Counter, deque
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from time import monotonic
 from urllib.parse import urlsplit
 
 from edgeline.errors import UsageError
 from edgeline.server.tensors.json import dumps
+from edgeline.server.watching.outbox import LIMIT, Outbox
 from edgeline.version import __version__
 
 log = logging.getLogger("edgeline.server")
 CONTENT_TYPE = "application/cloudevents+json"
-LIMIT = 1000  # events that wait
+SIGNATURE = "X-Hub-Signature-256"
 TRIES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time
 LONGEST_ASKED = 300.0  # seconds that a receiver's Retry-After may make of one
@@ -36,8 +33,8 @@ TIMEOUT = 10.0
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
-class Delivery:
-    """One receiver. `results` counts events by what came of them: sent, failed, dropped."""
+class Delivery(Outbox[dict[str, object]]):
+    """One receiver."""
 
     def __init__(
         self,
@@ -50,66 +47,21 @@ class Delivery:
     ) -> None:
         """`kind` is the media type of what is sent, `limit` how many of it may wait, and `device`
         whose events they are; empty: this host's."""
-        self.results: Counter[str] = Counter()
+        super().__init__(name, limit)
         self.device = device
-        self._name, self._url, self._key = name, url, key
-        self._kind, self._limit = kind, limit
-        self._events: deque[dict[str, object]] = deque()
-        self._changed = threading.Condition()
-        self._closing = False
-        self._until = float("inf")
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._url, self._key, self._kind = url, key, kind
         self._thread.start()
 
-    def put(self, event: dict[str, object]) -> bool:
-        """Queue an event; False, and nothing kept of it, where too many wait."""
-        with self._changed:
-            if self._closing or len(self._events) >= self._limit:
-                self.results["dropped"] += 1
-                return False
-            self._events.append(event)
-            self._changed.notify()
-        return True
-
-    def close(self, limit: float) -> None:
-        """Send what waits, for at most `limit` seconds."""
-        with self._changed:
-            self._closing = True
-            self._until = monotonic() + limit
-            self._changed.notify()
-        self._thread.join(limit + 0.5)
-
-    def lines(self) -> Iterator[str]:
-        """The results as metrics for Prometheus."""
-        for result in ("sent", "failed", "dropped"):
-            count = self.results[result]
-            yield f'edgeline_events_total{{to="{self._name}",result="{result}"}} {count}'
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._events and not self._closing:
-                    self._changed.wait()
-                if not self._events or monotonic() > self._until:
-                    self.results["dropped"] += len(self._events)
-                    return
-                event = self._events.popleft()
-            try:
-                self.results["sent" if self._send(dumps(event)) else "failed"] += 1
-            except Exception:
-                self.results["failed"] += 1
-                log.exception("An event for the %s could not be sent.", self._name)
-
-    def _send(self, body: bytes) -> bool:
+    def _send(self, item: dict[str, object]) -> bool:
         import urllib.error
         import urllib.request
 
         from edgeline.stores import redirects
 
+        body = dumps(item)
         headers = {"Content-Type": self._kind, "User-Agent": f"edgeline/{__version__}"}
         if self._key is not None:
-            digest = hmac.new(self._key, body, hashlib.sha256).hexdigest()
-            headers["X-Hub-Signature-256"] = "sha256=" + digest
+            headers[SIGNATURE] = signature(self._key, body)
         pause, why = FIRST_PAUSE, ""
         for tried in range(TRIES):
             asked = 0.0
@@ -134,20 +86,17 @@ class Delivery:
         log.warning("The %s at %s does not take an event (%s).", self._name, shown(self._url), why)
         return False
 
-    def _wait(self, pause: float) -> bool:
-        """Wait before another try; False where the server stops before that."""
-        end = monotonic() + pause
-        with self._changed:
-            while (left := min(end, self._until) - monotonic()) > 0:
-                self._changed.wait(left)
-        return monotonic() < self._until
-
 
 def _seconds(asked: str | None) -> float:
     """What a busy receiver asks for in Retry-After (RFC 9110, 10.2.3); 0 for none, or a date."""
     if asked and asked.isascii() and asked.isdigit():
         return min(float(asked), LONGEST_ASKED)
     return 0.0
+
+
+def signature(key: bytes, body: bytes) -> str:
+    """The value of `SIGNATURE` for a body."""
+    return "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
 
 
 def event(kind: str, source: str, data: object, device: str = "", **more: str) -> dict[str, object]:

@@ -18,7 +18,7 @@ import threading
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 MOST_BYTES = 1 << 30  # of a file, decompressed
 _MOST_PLACES = 100_000  # files that are remembered
 
+OnLabels = Callable[[str, list[dict[str, Any]]], None]  # of a model
+
 
 class Labelling:
     """The labels of all models. Safe for threads.
@@ -61,14 +63,16 @@ class Labelling:
         settings: ServerSettings,
         watching: Watching,
         models: Callable[[], Iterable[str]],
+        on_labels: OnLabels | None = None,
     ) -> None:
-        """`models` gives the names of the models that are served.
+        """`models` gives the names of the models that are served, and `on_labels` is told of labels
+        that have found their answers.
 
         Raises:
             UsageError: `labels` is a place that cannot be read from.
             EdgelineError: the environment has no keys for it.
         """
-        self._watching, self._models = watching, models
+        self._watching, self._models, self._on_labels = watching, models, on_labels
         self.counts: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -96,8 +100,9 @@ class Labelling:
                     raise EdgelineError(f"it names {name[:100]!r}, and {model[:100]!r} was asked")
                 found = read_line(line)
                 if name not in pieces:
-                    pieces[name] = _Piece(self._decays(name))
-                pieces[name].add(found, place)
+                    on_labels = partial(self._on_labels, name) if self._on_labels else None
+                    pieces[name] = _Piece(self._decays(name), on_labels)
+                pieces[name].add(found, place, line)
             except EdgelineError as error:
                 results.refuse(place, str(error).rstrip("."))
                 continue
@@ -203,13 +208,16 @@ class Labelling:
 class _Piece:
     """Labels that are joined at once, as each version reads them: NaN where it cannot."""
 
-    def __init__(self, decays: list[Decay]) -> None:
-        self._decays = decays
+    def __init__(
+        self, decays: list[Decay], on_labels: Callable[[list[dict[str, Any]]], None] | None = None
+    ) -> None:
+        self._decays, self._on_labels = decays, on_labels
+        self._lines: list[tuple[int, int, dict[str, Any]]] = []  # the labels of each, where told
         self.keys, self._truth = array("Q"), [array("d") for _ in decays]
         self._doubts: list[tuple[int, int, str, str]] = []  # labels, where they stood, and why
 
-    def add(self, line: LabelLine, place: str) -> None:
-        """Take in a line.
+    def add(self, line: LabelLine, place: str, sent: Mapping[str, Any]) -> None:
+        """Take in a line, and how it was sent.
 
         Raises:
             EdgelineError: no version can read it.
@@ -228,6 +236,9 @@ class _Piece:
             first = len(self.keys)
             why = str(doubt).rstrip(".")
             self._doubts.append((first, first + len(line.keys), place, why))
+        if self._on_labels is not None:
+            told = {name: value for name, value in sent.items() if name != "model"}
+            self._lines.append((len(self.keys), len(self.keys) + len(line.keys), told))
         self.keys.extend(line.keys)
         for truth, values in zip(self._truth, found, strict=True):
             truth.extend(
@@ -246,6 +257,10 @@ class _Piece:
             fresh[read] |= found.fresh
             known[read] |= found.known
             thinned[read] |= found.thinned
+        if self._on_labels is not None:
+            joined = [told for first, last, told in self._lines if fresh[first:last].any()]
+            if joined:
+                self._on_labels(joined)
         unknown = ~known
         for first, last, place, why in self._doubts:
             if not known[first:last].any():
