@@ -24,7 +24,7 @@ from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.watching.mqtt_broker import KEEP_ALIVE, MqttBroker
 from edgeline.triggers import events
 from edgeline.triggers.events import LARGEST, SIGNATURE, STRUCTURED, CloudEvent
-from edgeline.triggers.store import FULL, TriggerStore
+from edgeline.triggers.store import FULL, RESULTS, TriggerStore
 
 log = logging.getLogger("edgeline.triggers")
 REFUSED = "refused"
@@ -89,7 +89,8 @@ class EventSubscriber:
     def lines(self) -> Iterator[str]:
         """The counts as metrics for Prometheus."""
         yield f"edgeline_trigger_mqtt_connected {int(self.connected)}"
-        for result, count in sorted(self.results.items()):
+        for result in (*RESULTS, REFUSED):
+            count = self.results[result]
             yield f'edgeline_trigger_mqtt_events_total{{result="{result}"}} {count}'
 
     def _on_connect(self, client: Any, _: Any, __: Any, code: Any, ___: Any) -> None:

@@ -104,14 +104,18 @@ POISONS: dict[str, tuple[int, dict[str, Any], Callable[[Path], None] | None, str
 }
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
+FLIPPED = [name for name in POISONS if name.startswith("flipped")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with version 1, the base that it was trained on, and what devices have met."""
+    folder = tmp_path_factory.mktemp("poisoned")
     with open(Path(taxi.__path__[0]) / "taxi.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
 
     def write(file: str, of: Rows) -> None:
-        with open(tmp_path / file, "w", newline="") as stream:
+        with open(folder / file, "w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(of)
@@ -119,44 +123,47 @@ def place(tmp_path: Path) -> Path:
     write("trips.csv", rows[KEPT:])
     write("flipped.csv", [{**row, "tips": str(flipped(row))} for row in rows[KEPT:]])
     for name, (count, how, then, _) in POISONS.items():
-        keep(tmp_path / name, rows[:count], "tips", **how)
+        keep(folder / name, rows[:count], "tips", **how)
         if then is not None:
-            then(tmp_path / name)
+            then(folder / name)
     given = ("data=trips.csv", "steps=300", "destination=models")
-    done = edgeline(tmp_path, "run", "taxi", *(part for each in given for part in ("--set", each)))
+    done = edgeline(folder, "run", "taxi", *(part for each in given for part in ("--set", each)))
     assert done.code == 0, done.output
-    return tmp_path
+    return folder
 
 
-def test_none_of_twenty_poisoned_retrainings_is_published(place: Path) -> None:
+@pytest.mark.parametrize(
+    "names", [[n for n in POISONS if n not in FLIPPED], *([n] for n in FLIPPED)]
+)
+def test_no_poisoned_retraining_is_published_and_its_outcome_names_what_stopped_it(
+    names: list[str], place: Path
+) -> None:
     rules = "rules:\n" + "".join(
-        rule(name, name, steps=300, destination="models") for name in POISONS
+        rule(name, name, steps=300, destination="models") for name in names
     )
-    before, after = (
-        "base: trips.csv, payloads: flipped-base",
-        "base: flipped.csv, payloads: flipped-base",
+    for_all = "base: trips.csv, payloads: flipped-base"
+    server = Serving(
+        place,
+        *("--webhook-key", "key", "--state", f"state-{names[0]}"),
+        rules=rules.replace(for_all, for_all.replace("trips", "flipped")),
     )
-    assert before in rules
-    server = Serving(place, "--webhook-key", "key", rules=rules.replace(before, after))
 
-    def run(name: str) -> dict[str, Any]:
+    def runs() -> dict[str, dict[str, Any]]:
         rules = server.ask("GET", "/state")[1]["rules"]
-        found: list[dict[str, Any]] = next(r["runs"] for r in rules if r["name"] == name)
-        return found[0] if found else {"state": "decided"}
+        found = {each["name"]: run for each in rules for run in each["runs"]}
+        return {name: run for name, run in found.items() if run["state"] in ("succeeded", "failed")}
 
     try:
-        for name in POISONS:  # one after the other, as each may take a minute
+        for name in names:
             event = document("edge-1", "fare", time=time.time(), type=f"test.poison.{name}")
             assert server.send(event)[0] == 202
-            eventually(lambda name=name: run(name)["state"] in ("succeeded", "failed"), 300.0)
-        outcomes = {name: run(name) for name in POISONS}
+        eventually(lambda: len(runs()) == len(names), 500.0)
+        outcomes = runs()
     finally:
         server.stop()
-    assert {name for name, each in outcomes.items() if each["state"] != "failed"} == set()
-    unnamed = {n: o["said"] for n, o in outcomes.items() if POISONS[n][3] not in o["said"]}
-    assert not unnamed
-    assert [
-        folder.name for folder in (place / "models" / "taxi").iterdir() if folder.name.isdigit()
-    ] == ["1"]
     for name, each in outcomes.items():
-        print(f"{name}: {each['said'][:160]}")
+        print(f"{name}: {each['said']}")
+        assert each["state"] == "failed"
+        assert POISONS[name][3] in each["said"]
+    published = [each.name for each in (place / "models" / "taxi").glob("[0-9]*")]
+    assert published == ["1"]

@@ -152,21 +152,23 @@ def test_changes_alone_are_sent_and_weighed_against_the_inputs(
     ]  # fmt: skip
 
 
-def test_a_wrong_password_is_said_once(
-    model: Path, broker: Mosquitto, start: Callable[..., Running]
-) -> None:
+def test_a_wrong_password_is_said_once(broker: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
     broker.login.write_text("edge-7:another\n")
-    server = start(model, *options(broker, "--mqtt-answers", "all"))
-    for _ in range(3):
-        ask(server, ROW)
-    assert server.metric("edgeline_mqtt_connected") == 0
-    _, log = server.stop()
-    assert log.count("refuses the connection: Not authorized") == 1, log
-    assert server.process.returncode == 0
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    publisher = MqttPublisher(mqtt_broker.broker(url, MqttLogin(str(broker.login))), "edge-7")
+    log = broker.folder / "log.txt"
+    eventually(lambda: log.read_text().count("not authorised") >= 2)  # it was tried again
+    publisher.close(1.0)
+    assert caplog.text.count("refuses the connection: Not authorized") == 1
+    assert not publisher.connected
 
 
 def test_a_broker_with_tls_is_told_by_its_certificate(
-    model: Path, tmp_path: Path, certificates: Path, start: Callable[..., Running]
+    model: Path,
+    tmp_path: Path,
+    certificates: Path,
+    start: Callable[..., Running],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     broker = Mosquitto(tmp_path / "tls", certificates)
     subscriber = Subscriber(broker, "#", certificates)
@@ -180,11 +182,11 @@ def test_a_broker_with_tls_is_told_by_its_certificate(
     ask(trusting, ROW)
     eventually(lambda: any(topic.endswith("/taxi/answers") for topic in subscriber.messages))
     assert all(topic.startswith("edgeline/") for topic in subscriber.messages)
-    doubting = start(model, *given, *client)
-    ask(doubting, ROW)
-    assert doubting.metric("edgeline_mqtt_connected") == 0
-    _, log = doubting.stop()
-    assert "its certificate is not trusted" in log
+    login = MqttLogin(str(broker.login), *map(str, (certificates / "client.pem",
+                                                    certificates / "client.key")))  # fmt: skip
+    doubting = MqttPublisher(mqtt_broker.broker(given[1], login), "edge-8")
+    eventually(lambda: "its certificate is not trusted" in caplog.text)
+    doubting.close(1.0)
     subscriber.close()
     trusting.stop()
     broker.stop()
@@ -196,6 +198,14 @@ def test_what_does_not_fit_while_the_broker_is_away_is_dropped_and_counted():
     assert LIMIT <= sum(taken) <= LIMIT + 1 and not taken[-1]  # one may be in the thread's hand
     publisher.close(0.6)
     assert publisher.results == {"dropped": LIMIT + 10}
+
+
+def test_large_messages_that_wait_are_limited_by_their_bytes():
+    publisher = MqttPublisher(mqtt_broker.broker("mqtt://127.0.0.1:1", MqttLogin()), "edge-7")
+    message = MqttMessage("taxi", "answers", b" " * (200 << 10))
+    taken = [publisher.put(message) for _ in range(60)]
+    assert 40 <= sum(taken) <= 41 and not taken[-1]
+    publisher.close(0.6)
 
 
 @pytest.mark.parametrize(

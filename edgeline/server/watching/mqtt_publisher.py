@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edgeline.server")
 UNDER_WAY = 16  # messages that wait for an acknowledgement; brokers take 20 and more
 LARGEST = 256 * 1024  # bytes of a payload
+MOST_BYTES = 8 << 20  # of the payloads that wait
 _LAST = 0.5  # seconds of the end that are for the farewell
 _JSON = "application/json"
 
@@ -58,7 +59,7 @@ class MqttPublisher(Outbox[MqttMessage]):
 
     def __init__(self, broker: MqttBroker, device: str, key: bytes | None = None) -> None:
         """`device` is whose messages they are, "": this host's; `key` signs them."""
-        super().__init__("mqtt")
+        super().__init__("mqtt", most_bytes=MOST_BYTES)
         self.sent = SentBytes()
         self.connected = False
         self.device = device or socket.gethostname()
@@ -95,6 +96,9 @@ class MqttPublisher(Outbox[MqttMessage]):
         yield from super().lines()
         yield f"edgeline_mqtt_connected {int(self.connected)}"
         yield from self.sent.lines()
+
+    def _size(self, item: MqttMessage) -> int:
+        return len(item.payload)
 
     def _send(self, item: MqttMessage) -> bool | None:
         if len(item.payload) > self._largest:

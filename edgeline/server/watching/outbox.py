@@ -45,11 +45,13 @@ class EventReceivers:
 class Outbox(ABC, Generic[T]):
     """Sends one thing after the other. `results` counts them by what came of them (`RESULTS`)."""
 
-    def __init__(self, name: str, limit: int = LIMIT) -> None:
-        """`name` is the receiver's in metrics and logs, `limit` how many may wait."""
+    def __init__(self, name: str, limit: int = LIMIT, most_bytes: float = float("inf")) -> None:
+        """`name` is the receiver's in metrics and logs, `limit` how many may wait, and `most_bytes`
+        of which size in all (see `_size`)."""
         self.results: Counter[str] = Counter()
         self._name, self._limit = name, limit
         self._waiting: deque[T] = deque()
+        self._held, self._most = 0, most_bytes
         self._changed = threading.Condition()
         self._closing = False
         self._until = float("inf")
@@ -57,10 +59,13 @@ class Outbox(ABC, Generic[T]):
 
     def put(self, item: T) -> bool:
         """Queue something; False, and nothing kept of it, where too much waits."""
+        size = self._size(item)
         with self._changed:
-            if self._closing or len(self._waiting) >= self._limit:
+            full = len(self._waiting) >= self._limit or self._held + size > self._most
+            if self._closing or full:
                 self.results["dropped"] += 1
                 return False
+            self._held += size
             self._waiting.append(item)
             self._changed.notify()
         return True
@@ -83,6 +88,10 @@ class Outbox(ABC, Generic[T]):
     def _send(self, item: T) -> bool | None:
         """Whether it was sent; None where that is counted later. In the thread."""
 
+    def _size(self, item: T) -> int:  # noqa: ARG002
+        """Bytes of something that waits, where these are limited."""
+        return 0
+
     def _ended(self) -> None:
         """Called last in the thread."""
 
@@ -95,6 +104,7 @@ class Outbox(ABC, Generic[T]):
                     self.results["dropped"] += len(self._waiting)
                     break
                 item = self._waiting.popleft()
+                self._held -= self._size(item)
             try:
                 sent = self._send(item)
                 if sent is not None:
