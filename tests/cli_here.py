@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ class Edgeline:
 
     def __call__(self, *arguments: str) -> tuple[int, str]:
         """Exit code and all that is printed, in one line."""
+        done = self.ended(*arguments)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    def ended(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command as a process of its own would have ended, without the time to start one."""
         self.monkeypatch.setattr("sys.argv", ["edgeline", *arguments])
         # a handler of a test before may write to what captured that test, which is closed
         streams = {each: getattr(each, "stream", None) for each in logging.root.handlers}
@@ -35,7 +41,7 @@ class Edgeline:
             logging.root.handlers[:] = handlers  # `serve` logs to what is captured here
         out, err = self.capsys.readouterr()
         assert isinstance(code, int)
-        return code, " ".join((out + err).split())
+        return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 @pytest.fixture

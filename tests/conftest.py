@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -25,6 +26,8 @@ looked_through: set[str] = set()  # of these, and no more since
 def pytest_configure(config: pytest.Config) -> None:
     """Tests share warm processes with each other and with nothing else, and leave none behind."""
     if hasattr(config, "workerinput"):  # of pytest-xdist: the process that started it does so
+        # seconds to take TensorFlow's objects down one by one; xdist waits ten of them for it
+        atexit.register(os._exit, 0)
         return
     folder = Path(
         tempfile.mkdtemp(prefix="edgeline-tests-", dir="/tmp")

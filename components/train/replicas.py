@@ -151,7 +151,9 @@ def fit_epoch(
 
     model, strategy = replicas.model, replicas.strategy
     with strategy.scope():
-        batches = iter(strategy.distribute_datasets_from_function(lambda _: training))
+        # of one replica as they are: a distributed iterator is closed after a wait of up to 5 s
+        spread = strategy.distribute_datasets_from_function
+        batches = iter(training if _here(strategy) == 1 else spread(lambda _: training))
         model.reset_metrics()
         calls = keras.callbacks.CallbackList(callbacks, model=model, add_history=False)
         calls.on_train_begin()

@@ -22,6 +22,8 @@ if ! docker info >/dev/null 2>&1; then
   echo $! >"$cache/dockerd.pid"
   for _ in $(seq 60); do docker info >/dev/null 2>&1 && break || sleep 1; done
   docker info >/dev/null || { tail -5 "$cache/dockerd.log" >&2; exit 1; }
+  # what a run of the tests has left that was ended with its engine comes back with this one
+  docker ps --all --quiet --filter name=^edgeline-test- | xargs --no-run-if-empty docker rm --force
 fi
 
 # an index of packages and a CA of this machine reach the build as secrets; the tests look for

@@ -211,7 +211,8 @@ def servers(pulled, store) -> Iterator[dict[str, str]]:
         options = ["--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--no-healthcheck"]
         options += ["--security-opt=no-new-privileges", "--publish=127.0.0.1::8080"]
         options += [f"--env=QEMU_CPU={cpu}"] if cpu in CPUS else []
-        started[cpu] = docker("run", "--detach", *options, f"--volume={store}:/models:ro", image)
+        options += [f"--volume={store}:/models:ro", image, "/models", "--tokens", "none"]
+        started[cpu] = docker("run", "--detach", *options)
     try:
         for container in started.values():
             until(lambda c=container: call(c, "/v2/health/ready"), {"ready": True}, START)

@@ -23,7 +23,7 @@ class Services:
 
     def __init__(self, variables: dict[str, str]) -> None:
         self.compose = ["compose", "--file", str(COMPOSE), "--project-name"]
-        self.compose.append(f"e{secrets.token_hex(4)}")
+        self.compose.append(f"edgeline-test-{secrets.token_hex(4)}")
         self.variables = variables
 
     def up(self, service: str) -> str:
@@ -67,6 +67,7 @@ def services(store_image: str, tmp_path: Path) -> Iterator[Services]:
         "S3_IMAGE": store_image,
         "PUBLISHER_IMAGE": built("pipeline"),
         "EDGE_SERVER_IMAGE": built("edge-server"),
+        "EDGE_SERVER_PORT": "0",  # one that is free
         "MINIO_ROOT_USER": "publisher",
         "MINIO_ROOT_PASSWORD": secrets.token_hex(12),
         "EDGELINE_KEY_PASSPHRASE": secrets.token_hex(12),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cli_here import Edgeline
 from kfp_server_api import ApiException
 
 from edgeline.client.compiling import compile_definition, compile_pipeline
@@ -60,10 +62,18 @@ def reconcile(server: Any, path: str) -> list[str]:
     return [f"{change.action} {change.name}" for change in changes]
 
 
-def run(server: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edgeline", "schedules", *arguments]
-    command += ["--host", server.address]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run(server, "diff", path)`: the command in this process."""
+    here = Edgeline(monkeypatch, capsys)
+
+    def run(server: Any, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return here.ended("schedules", *arguments, "--host", server.address)
+
+    return run
 
 
 def test_what_the_file_says_is_made_and_the_second_time_nothing_is_done(
@@ -102,7 +112,9 @@ def test_a_changed_schedule_is_made_anew_and_the_others_are_left_alone(
     assert len(server.recurring) == 2
 
 
-def test_what_somebody_changed_by_hand_is_shown_and_changed_back(folder: Path, server: Any) -> None:
+def test_what_somebody_changed_by_hand_is_shown_and_changed_back(
+    folder: Path, server: Any, run: Run
+) -> None:
     path = declare(folder, NIGHTLY)
     reconcile(server, path)
     nightly = next(iter(server.recurring.values()))
@@ -121,7 +133,9 @@ def test_what_somebody_changed_by_hand_is_shown_and_changed_back(folder: Path, s
     assert run(server, "diff", path).returncode == 0
 
 
-def test_apply_keeps_what_left_the_file_and_prune_deletes_it(folder: Path, server: Any) -> None:
+def test_apply_keeps_what_left_the_file_and_prune_deletes_it(
+    folder: Path, server: Any, run: Run
+) -> None:
     path = declare(folder, NIGHTLY)
     assert run(server, "apply", path).returncode == 0
     fewer = declare(folder, NIGHTLY.split("  - name: taxi-hourly")[0])
@@ -131,7 +145,9 @@ def test_apply_keeps_what_left_the_file_and_prune_deletes_it(folder: Path, serve
     assert [entry["display_name"] for entry in server.recurring.values()] == ["taxi-nightly"]
 
 
-def test_one_command_does_both_for_a_job_in_the_cluster(folder: Path, server: Any) -> None:
+def test_one_command_does_both_for_a_job_in_the_cluster(
+    folder: Path, server: Any, run: Run
+) -> None:
     path = declare(folder, NIGHTLY)
     assert run(server, "apply", path).returncode == 0
     later = NIGHTLY.split("  - name: taxi-hourly")[0].replace("0 0 3", "0 0 4")
@@ -166,7 +182,7 @@ def test_a_server_that_is_rolled_out_is_waited_for(
     assert server.recurring == before
 
 
-def test_schedules_of_others_are_never_touched(folder: Path, server: Any) -> None:
+def test_schedules_of_others_are_never_touched(folder: Path, server: Any, run: Run) -> None:
     reconcile(server, declare(folder, NIGHTLY + "owner: team-a\n"))
     server.make(server.recurring, "recurring_run_id", display_name="by-hand", trigger={})
     before = dict(server.recurring)
@@ -241,7 +257,7 @@ def deploy(server: Any, environment: str, parameters: Any) -> str:
 
 
 def test_a_schedule_whose_runs_the_server_will_not_tell_is_named(
-    tmp_path: Path, server: Any
+    tmp_path: Path, server: Any, run: Run
 ) -> None:
     """Five targets make a workflow that Argo compresses; with one less than three it fits."""
     (pipeline,) = compile_definition(
@@ -265,7 +281,7 @@ def reference(server: Any) -> Any:
 
 
 def test_schedules_of_pipelines_that_are_not_there_are_told_one_by_one_and_the_others_applied(
-    folder: Path, server: Any
+    folder: Path, server: Any, run: Run
 ) -> None:
     wrong = NIGHTLY + (
         "  - {name: early, pipeline: digits, version: latest, every: 3600}\n"
@@ -335,7 +351,7 @@ def test_the_current_version_is_what_compile_wrote_and_a_revert_goes_back(
 
 
 def test_a_schedule_without_a_version_is_refused_with_the_line_to_add(
-    folder: Path, server: Any
+    folder: Path, server: Any, run: Run
 ) -> None:
     unpinned = NIGHTLY.replace("    version: latest\n", "", 1)
     done = run(server, "apply", declare(folder, unpinned))
@@ -351,7 +367,7 @@ def test_a_schedule_without_a_version_is_refused_with_the_line_to_add(
 
 
 def test_a_newer_version_is_told_and_counts_where_it_is_asked_for(
-    folder: Path, server: Any, taxi_spec: dict[str, object]
+    folder: Path, server: Any, taxi_spec: dict[str, object], run: Run
 ) -> None:
     path = declare(folder, NIGHTLY.replace("version: latest", "version: taxi-1", 1))
     reconcile(server, path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_pipeline import TINY
 
 from edgeline.errors import EdgelineError
 
@@ -35,8 +36,9 @@ def test_another_kfp_is_refused_before_a_task_runs(
 
     monkeypatch.setattr(kfp_parts, "version", lambda _: "2.18.0")
     monkeypatch.chdir(tmp_path)
+    Path("tiny.py").write_text(TINY)
     with pytest.raises(EdgelineError, match=r"kfp 2\.18\.0 is installed.* parts of kfp 2\.17"):
-        run_pipeline("taxi", (), tmp_path / "runs", cache=False)
+        run_pipeline("tiny.py", (), tmp_path / "runs", cache=False)
     assert not list(tmp_path.glob("runs/*/logs"))
 
 
