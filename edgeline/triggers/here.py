@@ -156,10 +156,11 @@ def _by_record(folder: Path, kept: Sequence[Path]) -> FoundRun:
 def refusal(joined: JoinedRows, data: RunData) -> str:
     """Why rows are not to be trained on; "" where nothing speaks against them."""
     if joined.fresh < data.least:
-        old = f", and {joined.rows - joined.fresh} are older" if joined.rows > joined.fresh else ""
+        others = joined.rows - joined.fresh
+        old = f", and {others} are older or do not say when they were met" if others else ""
         return (
-            f"{joined.fresh} rows of {data.payloads} that are younger than {data.max_age:g} s have "
-            f"a label{old}; {data.least} are asked for (run.data.least)"
+            f"{joined.fresh} rows of {data.payloads} that are younger than {data.max_age:,.0f} s "
+            f"have a label{old}; {data.least} are asked for (run.data.least)"
         )
     if joined.emptied:
         columns = ", ".join(map(repr, joined.emptied))
