@@ -84,15 +84,25 @@ def gate(rule: TriggerRule, known: Mapping[str, Parameter]) -> dict[str, Any]:
     """The parameter by which a run here, which nobody watches, is compared with what is published;
     none where the rule names something to compare with, or the pipeline compares with nothing."""
     named = fields_called(BASELINE, known)
-    if not rule.run.is_here or not named or "destination" not in known:
+    if not rule.run.is_here or not named or _names_baseline(rule):
         return {}
+    return {named[0].called: "latest"}
+
+
+def is_compared(rule: TriggerRule, known: Mapping[str, Parameter]) -> bool:
+    """Whether a rule's models are compared with what is published, as far as its pipeline can."""
+    return bool(not fields_called(BASELINE, known) or _names_baseline(rule) or gate(rule, known))
+
+
+def _names_baseline(rule: TriggerRule) -> bool:
+    """Whether a rule's parameters name a baseline, as a field or in an object, or say none."""
     set_ = {name.rpartition(".")[2] for name in rule.run.parameters} | {
         field
         for value in rule.run.parameters.values()
         if isinstance(value, dict)
         for field in value
     }
-    return {} if set_ & {BASELINE, "baseline_model_uri"} else {named[0].called: "latest"}
+    return bool(set_ & {BASELINE, "baseline_model_uri"})
 
 
 def candidate(rule: TriggerRule, known: Mapping[str, Parameter]) -> dict[str, Any]:

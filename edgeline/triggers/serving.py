@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.pipelines import catalogue
+from edgeline.pipelines.parameters import parameters_of
 from edgeline.server import access, periodic
 from edgeline.server.ending import on_signal
 from edgeline.server.errors import Code, ServingError
@@ -66,6 +67,12 @@ def read(path: Path) -> TriggerFile:
         try:
             definition = catalogue.load(pipeline_of(rule.run.pipeline, path.parent))
             launching.check(rule, definition)
+            if not launching.is_compared(rule, parameters_of(definition)):
+                log.warning(
+                    "Rule %r runs on a server, and its models are not compared with what is "
+                    "published: set baseline in its parameters, to latest or to nothing.",
+                    rule.name,
+                )
         except EdgelineError as error:
             raise UsageError(f"{path}: {error}") from error
         if (data := rule.run.data) is not None:

@@ -50,6 +50,22 @@ def test_a_run_is_given_its_parameters_with_the_places_filled_in(tmp_path: Path)
     assert found["cache_name"] == "retrain-1 1970-01-01T00:00:00Z 2027-01-15T08:00:00Z"
 
 
+def test_a_rule_on_a_server_whose_models_nothing_is_compared_with_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, said = tmp_path / "triggers.yaml", "are not compared with what is published"
+    text = "rules:\n  - name: a\n    signals: [drift]\n    run:\n      pipeline: taxi\n"
+    for more, is_told in (
+        ("where: http://kfp", True),
+        ("where: http://kfp\n      parameters: {baseline: latest}", False),
+        ("where: here", False),
+    ):
+        caplog.clear()
+        file.write_text(f"{text}      {more}\n")
+        read(file)
+        assert (said in caplog.text) == is_told, more
+
+
 def test_a_run_is_given_the_base_and_the_rows_since(tmp_path: Path):
     (tmp_path / "base.csv").write_text(BASE)
     (tmp_path / "payloads" / "taxi" / "1").mkdir(parents=True)
