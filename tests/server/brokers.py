@@ -43,6 +43,8 @@ class Mosquitto:
             "allow_anonymous false",
             f"password_file {passwords}",
             "user root",
+            "persistence true",  # of sessions: a subscriber may come back later than a publisher
+            f"persistence_location {folder}/",
             *settings,
         ]
         if certificates:
@@ -73,7 +75,7 @@ class Mosquitto:
                 time.sleep(0.02)
 
     def stop(self) -> None:
-        self.process.kill()
+        self.process.terminate()
         self.process.wait()
         self._log.close()
 
@@ -84,9 +86,15 @@ class Subscriber:
     def __init__(self, broker: Mosquitto, topics: str = "#", certificates: Path | None = None):
         from paho.mqtt.client import Client, MQTTProtocolVersion
         from paho.mqtt.enums import CallbackAPIVersion
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
 
         self.messages: dict[str, list[Any]] = {}
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client = Client(
+            CallbackAPIVersion.VERSION2, f"ops-{id(self)}", protocol=MQTTProtocolVersion.MQTTv5
+        )
+        session = Properties(PacketTypes.CONNECT)
+        session.SessionExpiryInterval = 3600
         self.client.username_pw_set(USER, PASSWORD)
         if certificates:
             self.client.tls_set(
@@ -95,7 +103,7 @@ class Subscriber:
         self.client.reconnect_delay_set(1, 1)
         self.client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
         self.client.on_message = self._take
-        self.client.connect("127.0.0.1", broker.port)
+        self.client.connect("127.0.0.1", broker.port, clean_start=False, properties=session)
         self.client.loop_start()
 
     def of(self, topic: str) -> list[Any]:
