@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -27,9 +29,7 @@ class Mosquitto:
         self._program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
         if self._program is None:
             pytest.skip("NO MOSQUITTO on this machine: apt-get install mosquitto")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _free_port()
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.login = folder / "login"
@@ -78,6 +78,15 @@ class Mosquitto:
         self.process.terminate()
         self.process.wait()
         self._log.close()
+
+
+def _free_port() -> int:
+    """One below those that connections get, so that none takes it while the broker is away."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 class Subscriber:

@@ -14,6 +14,7 @@ The client is Eclipse Paho's, which is imported with the first broker.
 
 from __future__ import annotations
 
+import random
 import re
 import ssl
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 PREFIX = "edgeline"
 KEEP_ALIVE = 60  # seconds
-FIRST_PAUSE, LONGEST_PAUSE = 1, 120  # seconds between tries to connect, doubled each time
+# seconds between tries to connect, doubled each time; spread, as a broker has many clients
+FIRST_PAUSE, LONGEST_PAUSE = (1.0, 3.0), 120.0
 _LEVEL = re.compile(r"[A-Za-z0-9_.:@ -]+")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LOGIN_BYTES = 4096
@@ -96,7 +98,7 @@ class MqttBroker:
             protocol=MQTTProtocolVersion.MQTTv5,
             manual_ack=manual_ack,
         )
-        made.reconnect_delay_set(FIRST_PAUSE, LONGEST_PAUSE)
+        made.reconnect_delay_set(random.uniform(*FIRST_PAUSE), LONGEST_PAUSE)
         if self.user is not None:
             made.username_pw_set(self.user, self.password)
         if self.tls is not None:
