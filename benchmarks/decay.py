@@ -47,7 +47,7 @@ from edgeline.runtimes.measured import measure
 from edgeline.server.models import loading
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
-from edgeline.server.watching.decay import watched
+from edgeline.server.watching.decays import watched
 from edgeline.server.watching.drift_watch import Watch
 
 RESULTS = Path(__file__).resolve().parent / "results" / "decay.json"

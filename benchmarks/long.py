@@ -20,12 +20,12 @@ from pathlib import Path
 from environment import undistorted
 
 HERE = Path(__file__).resolve().parent
-TESTS = HERE.parent / "tests"
+TESTS, EXAMPLES = HERE.parent / "tests", HERE.parent / "examples"
 SERVER = TESTS / "server"
 RESULTS = HERE / "results"
 SUMMARY = RESULTS / "long.json"
 STAGES: dict[str, tuple[str | Path, ...]] = {
-    "long_tests": ("-m", "pytest", "-q", "-m", "long", TESTS),
+    "long_tests": ("-m", "pytest", "-q", "-m", "long", TESTS, EXAMPLES),
     "fuzzing": (SERVER / "fuzzing.py", "10000", RESULTS / "fuzzing.json"),
     "openapi_fuzzing": (SERVER / "openapi_fuzzing.py", "10000", RESULTS / "openapi_fuzzing.json"),
     "model_fuzzing": (TESTS / "model_fuzzing.py", "60", RESULTS / "model_fuzzing.json"),

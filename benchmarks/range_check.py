@@ -29,8 +29,8 @@ from serving import Http
 
 from edgeline.artifacts import bundle, ranges
 from edgeline.formats.dtypes import BY_NAME, Array
+from edgeline.monitoring.range_check import Outside, RangeCheck
 from edgeline.server.__main__ import main as serve
-from edgeline.server.models.range_check import Outside, RangeCheck
 from edgeline.server.tensors.binary import to_bytes
 
 HERE = Path(__file__).resolve().parent

@@ -1,9 +1,11 @@
 """How long a search takes: 40 real trials on real digits, two side by side.
 
-`python benchmarks/tune_trials.py [FOLDER]`. Runs `edgeline tune digits`, with that pipeline's own
-steps, and writes seconds by the clock and of a core, and what became of the trials, to
-results/tune_trials.json. The run's folder is kept in FOLDER, if one is named. The exit status is 1
-where the task `tune` takes more than 15 minutes, or a trial failed.
+`python benchmarks/tune_trials.py [FOLDER]`, which takes TensorFlow with oneDNN, as
+docs/distributed.md has it for convolutions; with `TF_ENABLE_ONEDNN_OPTS=0` without. Runs
+`edgeline tune digits`, with that pipeline's own steps, and writes seconds by the clock and of a
+core, and what became of the trials, to results/tune_trials.json. The run's folder is kept in
+FOLDER, if one is named. The exit status is 1 where the task `tune` takes more than 15 minutes, or a
+trial failed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from environment import undistorted, without_onednn
+from environment import undistorted
 from measuring import timed
 from records import facts
 
@@ -30,7 +32,7 @@ SPACE = {
 
 def main() -> int:
     undistorted()
-    without_onednn()
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with tempfile.TemporaryDirectory(prefix="edgeline-benchmark-") as name:
         found = searched(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(name))
     print(json.dumps(found, indent=1))
@@ -54,6 +56,7 @@ def searched(folder: Path) -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "load": load,
+        "oneDNN": os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1",
         "trials": TRIALS,
         "seconds": round(seconds, 1),
         "seconds of tune": task["seconds"],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeline.components.import_model.component import import_model
     from edgeline.components.ingest.component import ingest
     from edgeline.components.model_card.component import model_card
+    from edgeline.components.monitor.component import monitor
     from edgeline.components.notify.component import notify
     from edgeline.components.plan.component import plan
     from edgeline.components.publish.component import publish
@@ -41,6 +42,7 @@ __all__ = [
     "import_model",
     "ingest",
     "model_card",
+    "monitor",
     "notify",
     "plan",
     "publish",

@@ -96,6 +96,22 @@ _EXPLAINED = {
     "share of NAME": "What the feature adds to scores on average, in either direction, as a share "
     "of what all features add. The ten largest.",
 }
+_MONITORED = {
+    "window_rows": "Rows of the version in the window.",
+    "rows_left_out": "Rows and lines that do not fit the model, have no time, or are damaged.",
+    "rows_of_other_versions": "Rows of the window that another version answered.",
+    "files_damaged": "Files that could not be read to their end.",
+    "columns_drifting": "Columns of inputs and outputs that drift.",
+    "columns_not_compared": "Columns of the reference that no row has.",
+    "columns_out_of_range": "Features with a value outside their range.",
+    "largest_psi": "Largest population stability index of a column.",
+    "estimated_NAME": "A metric as the calibrated scores let expect it, without labels.",
+    "measured_NAME": "A metric of the rows that have their label.",
+    "labelled_rows": "Rows that have their label.",
+    "labels_unknown": "Labels that have no answer in the window.",
+    "concept_drift": "1 where labels come about otherwise than in training, else 0.",
+    "events": "Events that were made, and sent where there is a receiver.",
+}
 METRICS: Mapping[str, Mapping[str, str]] = {
     "train": {
         "loss": "Mean loss of the training rows in the epoch that is kept.",
@@ -114,6 +130,7 @@ METRICS: Mapping[str, Mapping[str, str]] = {
     "verify": _VERIFIED,
     "explain": _EXPLAINED,
     "train_candidate": {**_EVALUATED, "size_bytes": "Bytes of the edge model."},
+    "monitor": _MONITORED,
     "tune": {
         "trials": "Trials that count.",
         "parameters": "Weights of the network of the chosen trial.",

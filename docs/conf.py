@@ -31,6 +31,7 @@ include_patterns = [
     "images/README.md",
     "manifests/**.md",
     "benchmarks/README.md",
+    "examples/target-mnn/README.md",
 ]
 exclude_patterns = ["**/.venv", "**/node_modules"]
 myst_heading_anchors = 4

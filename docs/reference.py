@@ -17,11 +17,11 @@ from edgeline.cli.main import cli
 from edgeline.cli.pipelines import listed
 from edgeline.components.measured import METRICS as OF_RUNS
 from edgeline.lint.lint import RULES
+from edgeline.monitoring.events import EVENTS
 from edgeline.pipelines import catalogue
 from edgeline.server.errors import HTTP_STATUS, MEANING
 from edgeline.server.metrics import METRICS
 from edgeline.server.options import options
-from edgeline.server.watching.events import EVENTS
 from edgeline.triggers.metrics import METRICS as OF_TRIGGERS
 
 FOLDER = Path(__file__).parent / "reference"
@@ -111,7 +111,8 @@ def events() -> str:
     parts = [
         "# Events of the server",
         "CloudEvents 1.0 in structured mode, as JSON; see [monitoring](../watching.md). `source` "
-        "is `/HOST/models/MODEL/versions/VERSION`.",
+        "is `/HOST/models/MODEL/versions/VERSION`. [monitor](../monitor.md) makes those of drift, "
+        "decay and ranges of kept payloads.",
     ]
     for each in EVENTS:
         rows = ([f"`{name}`", meaning] for name, meaning in each.data.items())

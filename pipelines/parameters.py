@@ -95,12 +95,19 @@ def _parameters(
             name,
             kind=entry.get("parameterType", "STRING"),
             required="defaultValue" not in entry and not entry.get("isOptional"),
-            default=whole(entry.get("defaultValue")),
+            default=_default(entry),
             description=" ".join(entry.get("description", "").split()),
         )
         for name, entry in entries.items()
     )
     return {each.name: labelled(each, kind) for each in found}
+
+
+def _default(entry: Mapping[str, Any]) -> Any:
+    """Of KFP's numbers, which all are doubles, whole ones are integers where that is the type."""
+    value = whole(entry.get("defaultValue"))
+    is_double = entry.get("parameterType") == "NUMBER_DOUBLE" and isinstance(value, int)
+    return float(value) if is_double else value
 
 
 def missing(parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> list[str]:

@@ -17,11 +17,11 @@ from edgeline.components import measured
 from edgeline.components.compile.target import TABLE, find
 from edgeline.components.described import described
 from edgeline.lint.lint import RULES
+from edgeline.monitoring.events import EVENTS
 from edgeline.pipelines import catalogue as pipelines
 from edgeline.server.errors import HTTP_STATUS, MEANING, Code
 from edgeline.server.metrics import METRICS
 from edgeline.server.options import options
-from edgeline.server.watching.events import EVENTS
 
 
 @pytest.mark.parametrize("name", components.names())

@@ -52,6 +52,7 @@ def test_the_component_of_the_guide_leaves_out_rows_without_a_label(tmp_path, mo
         ("writing-a-pipeline.md", "loans.py"),
         ("writing-a-pipeline.md", "check_only.py"),
         ("explaining.md", "gated.py"),
+        ("monitor.md", "watched.py"),
     ],
 )
 def test_the_pipelines_of_the_guides_compile(guide, file, tmp_path):

@@ -31,7 +31,7 @@ import sys
 from edgeline.client.compiling import compile_pipeline
 for name in sys.argv[1].split(","):
     for place in sys.argv[2].split(","):
-        settings = ("destination=s3://models/fleet",)
+        settings = () if name == "monitor" else ("destination=s3://models/fleet",)
         compile_pipeline(name, f"{name}-{place}.yaml", settings=settings, environment=place)
 """
 

@@ -12,9 +12,12 @@ import outside_package
 import pytest
 
 from edgeline import artifacts, plugins
-from edgeline.components.compile import target
-from edgeline.components.compile.compile import SCHEMA
+from edgeline.artifacts import vectors
+from edgeline.components.compile import forms, target
+from edgeline.components.compile.compile import SCHEMA, compile_edge_model
+from edgeline.components.import_model.import_model import import_model
 from edgeline.components.plan.plan import plan
+from edgeline.components.verify.latency import measure
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.pipelines import catalogue
 
@@ -98,6 +101,29 @@ def test_its_options_and_names_are_checked_as_those_of_all(tmp_path):
     )
     assert run.returncode == 2
     assert "Target acme-npu has no option 'cycle'" in run.stderr
+
+
+LOUD = """
+import os
+from edgeline.components.compile import forms
+
+def load(folder, compiled):
+    os.write(1, b"A runtime's greeting\\n")
+    return forms.litert(folder / "model.tflite")
+"""
+
+
+def test_the_latency_of_a_runtime_that_prints_is_measured(path, tmp_path):
+    source = outside_package.TARGET.replace('"model.acme")', '"model.tflite")')
+    source = source.replace("model.acme", "model.tflite").replace('b"acme" + ', "")
+    source = source.replace("target = Target(", f"{LOUD}\ntarget = Target(\n    load=load,")
+    points = "[edgeline.targets]\nacme-npu = acme_npu:target\n"
+    outside_package.make(path, "acme-edgeline", points, acme_npu=source)
+    import_model(str(DATA / "cnn_int8.tflite"), str(tmp_path / "edge"))
+    compile_edge_model("acme-npu", str(tmp_path / "made"), str(tmp_path / "edge"))
+    rows = vectors.synthetic(forms.litert(DATA / "cnn_int8.tflite").signature)
+    vectors.write(tmp_path / vectors.FILE, rows)
+    assert measure(tmp_path / "made", tmp_path / vectors.FILE).runs > 0
 
 
 def test_help_lists_targets_and_imports_none(path, tmp_path):

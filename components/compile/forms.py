@@ -1,7 +1,8 @@
 """The forms of a model for compilers: their signature, rows to try them on, and a safe place.
 
 A compiler's output is compared with its source on made-up rows that the source can take.
-`sandboxed` runs what may crash in a child process and turns its end into a sentence.
+`sandboxed` runs what may crash in a child process and turns its end into a sentence. What is public
+is what a target of another package needs beside `target`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,28 @@ from edgeline.formats.quantisation import Quantisation
 from edgeline.formats.signature_names import as_taken, by_original
 from edgeline.runtimes import child, interpreter
 from edgeline.runtimes.interpreter import SERVING, Arrays, EdgeModel
+from edgeline.runtimes.limits import converter_room
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+__all__ = [
+    "Arrays",
+    "EdgeModel",
+    "Signature",
+    "Tell",
+    "Tensor",
+    "converter_room",
+    "difference",
+    "flag",
+    "litert",
+    "read_signature",
+    "require_equal",
+    "sample",
+    "sandboxed",
+    "tflite_names",
+    "write_signature",
+]
 
 Tell = Callable[[str], None]  # says what comes next
 

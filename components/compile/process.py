@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from edgeline.runtimes import limits
 
+__all__ = ["EndedProgram", "run"]
+
 
 @dataclass(frozen=True)
 class EndedProgram:

@@ -8,6 +8,7 @@ device needs, and a model that crashes the interpreter ends that process and not
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -92,8 +93,8 @@ def last_line(text: str) -> str:
     return (text.strip().splitlines() or ["The interpreter process failed without a word."])[-1]
 
 
-def main(model: str, vectors: str, runtime: str) -> None:
-    """What the child process does: print a `Latency` as JSON."""
+def main(model: str, vectors: str, runtime: str) -> Latency:
+    """What the child process does, which prints it as JSON."""
     from edgeline.artifacts.vectors import read
     from edgeline.components.verify.runtimes import load
 
@@ -127,7 +128,7 @@ def main(model: str, vectors: str, runtime: str) -> None:
     quantiles = [round(float(value), 5) for value in 1000 * np.percentile(taken, range(101))]
     peak = _memory("VmHWM", elsewhere)
     before = 0 if elsewhere else before
-    result = Latency(
+    return Latency(
         load_ms=round(1000 * loaded, 3),
         p50_ms=quantiles[50],
         p90_ms=quantiles[90],
@@ -137,7 +138,6 @@ def main(model: str, vectors: str, runtime: str) -> None:
         peak_bytes=peak,
         growth_bytes=None if peak is None or before is None else max(0, peak - before),
     )
-    print(json.dumps(asdict(result)))
 
 
 def _memory(field: str, pid: int = 0) -> int | None:
@@ -150,7 +150,9 @@ def _memory(field: str, pid: int = 0) -> int | None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except EdgelineError as fault:
-        sys.exit(str(fault))
+    with open(os.dup(1), "w") as answer:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # runtimes say there what they like
+        try:
+            json.dump(asdict(main(*sys.argv[1:])), answer)
+        except EdgelineError as fault:
+            sys.exit(str(fault))

@@ -192,6 +192,11 @@ def list_files(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """As `write_bytes`, of text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside its place, then rename it: readers see the old one or the new one.
 
     A link stays: the file that it names is replaced. A device or a pipe is written to as it is.
@@ -201,19 +206,19 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, "utf-8")
+            path.write_bytes(content)
         else:
-            _replace(Path(os.path.realpath(path)), text)
+            _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     if path.is_symlink():  # to itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, "utf-8")
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -221,7 +226,7 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def write_output(path: Path, text: str, what: str = "file", option: str = "-o") -> Path:
+def write_output(path: Path, content: str | bytes, what: str = "file", option: str = "-o") -> Path:
     """Write a file that an option names, or that lies in the folder it names.
 
     Args:
@@ -233,7 +238,7 @@ def write_output(path: Path, text: str, what: str = "file", option: str = "-o") 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+        write_bytes(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise at_path(
             error,

@@ -2,7 +2,7 @@
 
 `transform` makes it of the rows that it analyzes and of the schema, `verify` keeps what the edge
 model takes, `publish` puts it into the bundle as `ranges.json`, and the server compares each row
-with it (see `edgeline.server.models.range_check`):
+with it (see `edgeline.monitoring.range_check`):
 
     {"edgeline_ranges": "ranges/v1",
      "features": {"fare": {"least": 0.0, "most": 912.5}, "company": {"values": ["Blue", "Red"]}}}

@@ -2,7 +2,7 @@
 
 `verify` makes it from the rows on which it compares the models, `publish` puts it into the bundle
 as `reference.json` (below 100 kB), and the server compares with it (see
-`edgeline.server.watching.drift`). Needs numpy alone.
+`edgeline.monitoring.drift`). Needs numpy alone.
 
 Inputs and outputs are as the edge model stores them: a shift shows in quantised values as well.
 Each becomes one or more columns of one value per row:

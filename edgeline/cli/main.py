@@ -55,6 +55,7 @@ PLACES = {
     "init": "init:init",
     "lint": "lint:lint",
     "logs": "run_folders:logs",
+    "mobile": "mobile:mobile",
     "open": "run_folders:open_",
     "pipelines": "pipelines:pipelines",
     "repository": "repository:repository",

@@ -213,7 +213,7 @@ def send(
 
     A bearer token is read from EDGELINE_TRIGGERS_TOKEN, if set.
     """
-    from edgeline.server.watching.delivery import check_url, read_key
+    from edgeline.monitoring.cloud_events import check_url, read_key
     from edgeline.triggers import sending
 
     made = sending.made(kind, model, feature, device)

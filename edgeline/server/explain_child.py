@@ -26,13 +26,13 @@ from edgeline.artifacts.bundle import Bundle
 from edgeline.artifacts.folder import is_of
 from edgeline.artifacts.transformed import RAW
 from edgeline.errors import EdgelineError
+from edgeline.monitoring.range_check import RangeCheck
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.explaining import BODY, ExplainOrder, manifest_digest
 from edgeline.server.explaining_messages import NUMBER, receive, send
 from edgeline.server.http.compression import decompress
 from edgeline.server.models import loading
 from edgeline.server.models.model import Arrays, Instance, check
-from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.protocols.explanations import ExplainBudget, explain
 from edgeline.server.settings import IGNORE, REFUSE
 from edgeline.server.threads import begin

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.monitoring.cloud_events import check_url, read_key
+from edgeline.monitoring.slice_columns import unknown_slices
 from edgeline.runtimes.interpreter import runtime_version
 from edgeline.server import access
 from edgeline.server.app import App
@@ -33,9 +35,9 @@ from edgeline.server.versions.repository import Repository
 from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.versions.sources import FolderCatalogue
 from edgeline.server.versions.verdicts import Verdicts, limits_of
-from edgeline.server.watching import decay, decay_metrics, slice_columns
+from edgeline.server.watching import decay_metrics, decays
 from edgeline.server.watching.alerts import Alerts, DecayAlerts
-from edgeline.server.watching.delivery import Delivery, check_url, read_key
+from edgeline.server.watching.delivery import Delivery
 from edgeline.server.watching.labelling import Labelling
 from edgeline.server.watching.outbox import EventReceiver, EventReceivers
 from edgeline.server.watching.range_watch import RangeWatch
@@ -223,10 +225,10 @@ def _observers(
 ) -> Callable[[Description], tuple[Observer, ...]]:
     def observers(description: Description) -> tuple[Observer, ...]:
         key = description.name, description.version
-        if unknown := slice_columns.unknown_slices(description.reference, settings.decay_slices):
+        if unknown := unknown_slices(description.reference, settings.decay_slices):
             log.warning("%s %d has no input %r: it is not a slice.", *key, unknown[0])
         found = [
-            watching.observer(*key, description.reference, decay.watched(description, settings)),
+            watching.observer(*key, description.reference, decays.watched(description, settings)),
             payloads.observer(description) if payloads else None,
             answers.observer(description) if answers else None,
         ]

@@ -135,14 +135,14 @@ class ServerSettings:
         drift_judge: how often drift is evaluated for the webhook.
         drift_rows: minimum number of rows to report drift.
         drift_psi: the population stability index above which a column drifts (see
-            `edgeline.server.watching.drift`).
+            `edgeline.monitoring.drift`).
         drift_ks: the Kolmogorov-Smirnov statistic above which a numeric column drifts.
         drift_unseen: the share of values that did not occur in training, above the expected share,
             from which a categorical column drifts.
         drift_missing: maximum difference between the shares of missing values, live and in
             training.
         labels: where late labels come in: a file or a folder of JSON lines, or s3://, gs://, abfs://
-            or minio://bucket/prefix (see `edgeline.server.watching.labels`); by default they are
+            or minio://bucket/prefix (see `edgeline.monitoring.labels`); by default they are
             posted alone.
         label_poll: how often to look for new files there.
         label_wait: how long an answer waits for its label.

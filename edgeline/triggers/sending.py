@@ -10,7 +10,7 @@ import orjson
 
 from edgeline.errors import EdgelineError
 from edgeline.kubeflow.api import UnavailableError
-from edgeline.server.watching.delivery import event, shown
+from edgeline.monitoring.cloud_events import event, shown
 from edgeline.stores import redirects
 from edgeline.triggers.events import SIGNATURE, STRUCTURED, signature
 from edgeline.triggers.rules import KINDS

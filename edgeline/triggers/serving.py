@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.monitoring.cloud_events import read_key
 from edgeline.pipelines import catalogue
 from edgeline.pipelines.parameters import parameters_of
 from edgeline.server import access, periodic
@@ -19,7 +20,6 @@ from edgeline.server.http.server import HttpServer
 from edgeline.server.listening import bind, end_connections, listen, tls
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import NO_TOKENS, ServerSettings
-from edgeline.server.watching.delivery import read_key
 from edgeline.server.watching.logs import AccessLog
 from edgeline.server.watching.mqtt_broker import MqttBroker
 from edgeline.triggers import launching, rules

@@ -210,7 +210,7 @@ def test_a_compiled_pipeline_is_taken_twice(
 ) -> None:
     """Without the webhook of KFP's own API server, which is not here."""
     path = tmp_path / "pipeline.yaml"
-    settings = ("destination=s3://models/fleet",)
+    settings = () if pipeline == "monitor" else ("destination=s3://models/fleet",)
     compile_pipeline(
         pipeline, str(path), kubernetes=True, settings=settings, environment=environment
     )

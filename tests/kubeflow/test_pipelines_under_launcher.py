@@ -80,7 +80,12 @@ SEVERAL = {"targets": TARGETS, "sites": SITES, "models_repository": "ghcr.io/acm
 @pytest.mark.parametrize("several", [False, True], ids=["no-loops", "loops"])
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [(name, kind) for name in names() for kind in (KINDS if name == "pretrained" else [""])],
+    [
+        (name, kind)
+        for name in names()
+        if name != "monitor"  # which is below
+        for kind in (KINDS if name == "pretrained" else [""])
+    ],
 )
 def test_every_way_through_a_pipeline_ends(
     name: str, kind: str, several: bool, tmp_path: Path
@@ -358,12 +363,28 @@ def test_pretrained_runs_to_its_end(pretrained: Callable[[str], Run], way: str) 
     assert ("model" in taken) == (way in ("tflite-float", "keras"))
 
 
+def test_monitor_looks_at_what_was_published(taxi: Run, warm: Warm, tmp_path: Path) -> None:
+    spec = _ours("monitor")
+    (tmp_path / "payloads").mkdir()
+    given = {
+        "payloads_uri": str(tmp_path / "payloads"),
+        "bundle_uri": str(taxi.folder / "models" / "taxi"),
+        "min_rows": 0,
+    }
+    done = run(spec, _form(spec, given), tmp_path / "run", real(warm))
+    _ended(done)
+    (task,) = done.of("monitor")
+    page = done.stored(task.artifacts["monitoring_report"]).read_text()
+    assert "Nothing is judged, as that takes 500 rows." in page
+
+
 def test_each_face_has_run(
     taxi: Run, pretrained: Callable[[str], Run], site: dict[str, Any]
 ) -> None:
     ran = {task.component for done in (taxi, *map(pretrained, SHORT)) for task in done.tasks}
     faces = {name.rstrip("-0123456789").replace("-", "_") for name in ran}
     unused = {"acceptance", "plan"}  # for pipelines of one's own
+    unused |= {"monitor"}  # above
     # whose trials take a minute: tests/end_to_end/test_tuned.py, with `long`
     unused |= {"tune"}
     unused |= {"explain"}  # by choice: tests/components/explain

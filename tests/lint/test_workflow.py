@@ -115,6 +115,11 @@ def test_a_workflow_of_ours_stays_small(name: str, most: int, place: str) -> Non
     assert size.total < most, dict(size.parts)
 
 
+def test_a_workflow_of_monitor_is_a_small_one() -> None:
+    pipeline, *_ = compile_definition(load("monitor"), {}, None, {}).documents
+    assert estimate(pipeline, {}, given={}).total < 110_000
+
+
 @pytest.mark.parametrize("name", ["tabular", "vision"])
 def test_rows_that_are_to_be_explained_make_it_some_larger_and_none_little(name: str) -> None:
     documents = _documents(name, "")

@@ -223,8 +223,8 @@ def damage_files(folder: Path, count: int, seed: int) -> dict[str, Counter]:
     What is refused is a sentence of one line; nothing else is raised.
     """
     from edgeline.artifacts import bundle, calibration, ranges, reference
+    from edgeline.monitoring.range_check import RangeCheck
     from edgeline.runtimes.estimated import estimate, tally
-    from edgeline.server.models.range_check import RangeCheck
     from edgeline.server.settings import ServerSettings
     from edgeline.server.watching.drift_watch import Watch
 

@@ -21,13 +21,15 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle, calibration, reference
 from edgeline.artifacts.features import Feature
 from edgeline.errors import EdgelineError
+from edgeline.monitoring import line_files
+from edgeline.monitoring.decay import Decay, Sampled
+from edgeline.monitoring.events import EVENTS
+from edgeline.monitoring.labels import LabelReader, read_line
 from edgeline.runtimes.interpreter import load
 from edgeline.server.models import loading
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import labelling, tracing
-from edgeline.server.watching.decay import Decay, Sampled, watched
-from edgeline.server.watching.events import EVENTS
-from edgeline.server.watching.labels import LabelReader, read_line
+from edgeline.server.watching.decays import watched
 from edgeline.server.watching.watched_models import Watching
 from edgeline.stores.objects import ObjectEntry
 
@@ -307,7 +309,7 @@ def test_labels_come_from_a_bucket(binary, monkeypatch):
         def stream(self, key: str) -> io.BytesIO:
             return io.BytesIO(content[key])
 
-    monkeypatch.setattr(labelling, "_bucket", lambda _: Held())
+    monkeypatch.setattr(line_files, "bucket", lambda _: Held())
     monkeypatch.setattr(labelling.Labelling, "_run", lambda _: None)
     instance = loading.load(binary, "line", 1, 1, 1)[0]
     settings = ServerSettings(labels="s3://held/day", drift_rate=10**6)

@@ -9,8 +9,8 @@ import pytest
 
 from edgeline.artifacts import reference
 from edgeline.artifacts.reference import Categories, Numbers
-from edgeline.server.watching import drift
-from edgeline.server.watching.drift import Live, Thresholds, judge
+from edgeline.monitoring import drift
+from edgeline.monitoring.drift import Live, Thresholds, judge
 
 RNG = np.random.default_rng(11)
 LIMITS = Thresholds()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from receiving import Receiver
 from running import eventually
 
+from edgeline.monitoring.events import drift_event
 from edgeline.server.watching.alerts import AGAIN, Alerts, DecayAlerts
 from edgeline.server.watching.delivery import Delivery
 
@@ -90,3 +92,13 @@ def test_a_busy_receiver_is_asked_again_when_it_wants_to_be(asked, waited, monke
     receiver.close()
     assert pauses == [waited]
     assert receiver.events == [{"id": "1"}]
+
+
+def test_an_event_of_many_columns_stays_within_what_a_receiver_has_to_take():
+    found = {"psi": 0.5, "histogram": {"live": [0.1] * 20}, "drifting": ["psi"]}
+    names = [f"column_{number}" for number in range(300)]
+    report = drift(*names) | {"inputs": dict.fromkeys(names, found)}
+    _, data = drift_event("m", 1, report)
+    assert data["columns"].keys() == set(names) == set(data["drifting"])
+    assert sum("histogram" in each for each in data["columns"].values()) == 20
+    assert "histogram" in found and len(json.dumps(data)) < 64 * 1024

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from edgeline.server.watching import kept_answers
-from edgeline.server.watching.kept_answers import KeptAnswers, key_of, keys_of, stored
+from edgeline.monitoring import kept_answers
+from edgeline.monitoring.kept_answers import KeptAnswers, key_of, keys_of, stored
 
 
 def put(kept: KeptAnswers, identity: str, rows: int, score: float = 0.5) -> np.ndarray:

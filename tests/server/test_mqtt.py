@@ -16,11 +16,11 @@ from edgeline.artifacts import bundle, ranges
 from edgeline.artifacts.features import Feature
 from edgeline.artifacts.ranges import FeatureRange
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.monitoring.cloud_events import signature
 from edgeline.runtimes.interpreter import load
 from edgeline.server.__main__ import main
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import mqtt_broker
-from edgeline.server.watching.delivery import signature
 from edgeline.server.watching.mqtt_answers import AnswerRule, rules
 from edgeline.server.watching.mqtt_broker import MqttLogin
 from edgeline.server.watching.mqtt_publisher import MqttMessage, MqttPublisher

@@ -28,13 +28,13 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING_INT
 from edgeline.artifacts.ranges import FeatureRange
 from edgeline.errors import EdgelineError, UsageError
+from edgeline.monitoring.events import EVENTS
+from edgeline.monitoring.range_check import RangeCheck
 from edgeline.server.errors import ServingError
 from edgeline.server.models.loading import load
-from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.protocols import messages as m
 from edgeline.server.protocols import routes_tfserving as v1
 from edgeline.server.settings import ServerSettings
-from edgeline.server.watching.events import EVENTS
 from edgeline.server.watching.range_watch import RangeWatch
 
 ALLOWED = {

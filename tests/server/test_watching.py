@@ -17,11 +17,12 @@ from edgeline import artifacts
 from edgeline.artifacts import bundle, reference
 from edgeline.artifacts.bundle import Signature
 from edgeline.artifacts.features import Feature
+from edgeline.monitoring import cloud_events
+from edgeline.monitoring.events import EVENTS
 from edgeline.runtimes.interpreter import load
 from edgeline.server.models.model import Description
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import delivery
-from edgeline.server.watching.events import EVENTS
 from edgeline.server.watching.payloads import Payloads
 
 pytestmark = pytest.mark.slow
@@ -154,10 +155,10 @@ def test_drift_is_told_to_a_webhook_signed_and_again(start, taxi, receiver, tmp_
 
 def test_a_receiver_that_is_gone_costs_nothing_but_events(monkeypatch):
     monkeypatch.setattr(delivery, "LIMIT", 5)
-    monkeypatch.setattr(delivery, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(cloud_events, "FIRST_PAUSE", 0.01)
     made = delivery.Delivery("webhook", "http://127.0.0.1:9/")
     for number in range(50):
-        made.put(delivery.event("x", "/models/m", {"number": number}))
+        made.put(cloud_events.event("x", "/models/m", {"number": number}))
     made.close(0.5)
     assert made.results["sent"] == 0
     assert made.results["dropped"] + made.results["failed"] >= 44

@@ -14,8 +14,8 @@ from made_events import document
 from running import eventually
 from trigger_serving import KEY, Serving
 
+from edgeline.monitoring.cloud_events import CONTENT_TYPE
 from edgeline.server.watching import mqtt_broker
-from edgeline.server.watching.delivery import CONTENT_TYPE
 from edgeline.server.watching.mqtt_broker import MqttLogin
 from edgeline.server.watching.mqtt_publisher import MqttMessage, MqttPublisher
 

@@ -50,6 +50,7 @@ COMPONENT_STAGE = {  # by the name of the task, which kfp writes with dashes
     "notify": "light",
     "check": "light",
     "model-card": "light",
+    "monitor": "light",
     "import-model": "tensorflow",
     "train": "tensorflow",
     "train-candidate": "tensorflow",

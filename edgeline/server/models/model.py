@@ -22,12 +22,12 @@ from edgeline.artifacts.reference import Reference
 from edgeline.artifacts.windows import Windows
 from edgeline.errors import EdgelineError, first_line
 from edgeline.formats.dtypes import Array
+from edgeline.monitoring.range_check import NOTHING, Outside, RangeCheck
 from edgeline.runtimes import inputs, served_runtimes
 from edgeline.runtimes.engine import Engine
 from edgeline.runtimes.pieces import are_many, pieces
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.kept_windows import KeptWindows, rows_of
-from edgeline.server.models.range_check import NOTHING, Outside, RangeCheck
 
 if TYPE_CHECKING:  # of a bundle with host operations alone
     from edgeline.runtimes.host.program import Program

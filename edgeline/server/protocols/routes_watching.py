@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from edgeline.monitoring.labels import LabelResults
 from edgeline.server.access import LABELS, READ
 from edgeline.server.errors import Code, ServingError, invalid, not_found
 from edgeline.server.http.messages import HttpRequest, HttpResponse
@@ -17,7 +18,6 @@ from edgeline.server.state import ServerState
 from edgeline.server.tensors.json import dumps
 from edgeline.server.threads import apart
 from edgeline.server.watching.labelling import Labelling
-from edgeline.server.watching.labels import LabelResults
 from edgeline.server.watching.watched_models import Watching
 
 MOST_LABELS = 4 << 20  # bytes of a body of labels, also once it is decompressed

@@ -18,10 +18,10 @@ from collections.abc import Collection, Mapping
 from time import monotonic, perf_counter
 from typing import Any
 
+from edgeline.monitoring.range_check import NOTHING, Outside
 from edgeline.server.errors import Code, ServingError, invalid
 from edgeline.server.models.model import Arrays, Description, Instance, check
 from edgeline.server.models.pool import Done, Job, Pool, PoolWork
-from edgeline.server.models.range_check import NOTHING, Outside
 from edgeline.server.rollouts.declaration import Rollout, Seen
 from edgeline.server.rollouts.shadow import Compared, Shadow
 

@@ -17,13 +17,13 @@ from collections.abc import Callable, Collection
 from time import monotonic
 
 from edgeline.errors import EdgelineError, first_line
+from edgeline.monitoring.range_check import RangeCheck
 from edgeline.server.errors import Code, ServingError
 from edgeline.server.metrics import Metrics
 from edgeline.server.models.batching import batched
 from edgeline.server.models.kept_windows import ModelWindows
 from edgeline.server.models.model import Description, Instance, Observer
 from edgeline.server.models.pool import Pool
-from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
 from edgeline.server.threads import apart

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from edgeline.server.watching.delivery import event
-from edgeline.server.watching.events import CONCEPT, DRIFT, ESTIMATED, MEASURED, RESOLVED
+from edgeline.monitoring.cloud_events import event, source_of
+from edgeline.monitoring.events import CONCEPT, ESTIMATED, MEASURED, decay_data, drift_event
 from edgeline.server.watching.outbox import EventReceiver
 
 log = logging.getLogger("edgeline.server")
@@ -50,29 +50,14 @@ class Alerts:
         now = frozenset(report["drifting"])
         if not self._told.is_due((model, version), now):
             return
-        columns = {
-            name: found
-            for side in ("inputs", "outputs")
-            for name, found in report[side].items()
-            if name in now
-        }
         if now:
             log.warning("%s %d drifts in %s.", model, version, ", ".join(sorted(now)))
         else:
             log.info("%s %d drifts no more.", model, version)
         if self._delivery is not None:
-            data = {
-                "model": model,
-                "version": version,
-                "rows": report["rows"],
-                "since": report["since"],
-                "drifting": report["drifting"],
-                "columns": columns,
-            }
-            source = f"/models/{model}/versions/{version}"
-            self._delivery.put(
-                event(DRIFT if now else RESOLVED, source, data, self._delivery.device)
-            )
+            kind, data = drift_event(model, version, report)
+            source = source_of(model, version)
+            self._delivery.put(event(kind, source, data, self._delivery.device))
 
 
 class DecayAlerts:
@@ -89,25 +74,20 @@ class DecayAlerts:
         for kind, side in ((ESTIMATED, "estimated"), (MEASURED, "measured")):
             found = report[side]
             if self._told.is_due((model, version, kind), tuple(found["decayed"])):
-                more = ("slices",) if kind == MEASURED else ()
-                data = {
-                    key: found.get(key) for key in ("decayed", "rows", "since", "metrics", *more)
-                }
-                data["usual"] = report["usual"]
                 worse = ", ".join(found["decayed"])
                 text = f"is {side}: " + (f"worse than usual in {worse}" if worse else "as usual")
-                self._tell(bool(worse), kind, model, version, text, data)
+                self._tell(bool(worse), kind, model, version, text, report)
         concept = report["concept"]
         if self._told.is_due((model, version, CONCEPT), bool(concept["drifting"])):
             bad = bool(concept["drifting"])
             text = "is right " + ("less often than" if bad else "again as") + " its scores say"
-            self._tell(bad, CONCEPT, model, version, text, concept)
+            self._tell(bad, CONCEPT, model, version, text, report)
 
     def _tell(
-        self, bad: bool, kind: str, model: str, version: int, text: str, data: dict[str, Any]
+        self, bad: bool, kind: str, model: str, version: int, text: str, report: dict[str, Any]
     ) -> None:
         log.log(logging.WARNING if bad else logging.INFO, "%s %d %s.", model, version, text)
         if self._delivery is not None:
-            told = {"model": model, "version": version, **data}
-            source = f"/models/{model}/versions/{version}"
-            self._delivery.put(event(kind, source, told, self._delivery.device))
+            data = decay_data(kind, model, version, report)
+            source = source_of(model, version)
+            self._delivery.put(event(kind, source, data, self._delivery.device))

@@ -10,59 +10,31 @@ what tells a version's decay (see `decay`).
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any
 
-import numpy as np
-
-from edgeline.artifacts.reference import (
-    Arrays,
-    Column,
-    Numbers,
-    Reference,
-    bins,
-    columns,
-    count,
-)
-from edgeline.artifacts.reference import present as split_missing
+from edgeline.artifacts.reference import Arrays, Reference, columns
 from edgeline.formats.dtypes import Array
+from edgeline.monitoring.column_counts import SIDES, ColumnCounter, Tallies, joined
+from edgeline.monitoring.decay import Decay, Sampled
+from edgeline.monitoring.drift import Thresholds
 from edgeline.runtimes.estimated import ScoreTally
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
-from edgeline.server.watching.decay import Decay, Sampled
-from edgeline.server.watching.drift import Live, Thresholds, counts_of, histogram, judge
 
 SLICES = 12
 BURST = 10  # seconds' worth of rows that may be looked at after silence
 _QUEUE = 4096  # predictions that wait to be counted
 _ROW_BYTES = 4096  # a row that is larger counts as several
-_EXAMPLES = 5  # of unseen values that are told
-_KEPT = 100
-
-SIDES = ("inputs", "outputs")
-
-
-@dataclass
-class Tally:
-    """What was counted of one column."""
-
-    counts: Array
-    missing: int = 0
-    unseen: Counter[str] = field(default_factory=Counter)
-
-    def __add__(self, other: Tally) -> Tally:
-        unseen = Counter(dict((self.unseen + other.unseen).most_common(_KEPT)))
-        return Tally(self.counts + other.counts, self.missing + other.missing, unseen)
 
 
 @dataclass
 class _Slice:
     began: float
     rows: int
-    tallies: dict[tuple[str, str], Tally]
+    tallies: Tallies
     scores: ScoreTally | None = None
 
 
@@ -80,16 +52,7 @@ class Watch:
         self._limits = thresholds(settings)
         self._room, self._last = BURST * self._rate, monotonic()
         self._queue: deque[Sampled] = deque(maxlen=_QUEUE)
-        self._columns: dict[tuple[str, str], Column] = {
-            (side, name): column
-            for side in SIDES
-            for name, column in getattr(reference, side).items()
-        }
-        self._places = {
-            key: {value: place for place, value in enumerate(column.values)}
-            for key, column in self._columns.items()
-            if not isinstance(column, Numbers)
-        }
+        self._counter = ColumnCounter(reference)
         self._slices = [self._slice()]
         self._lock = threading.Lock()
 
@@ -133,7 +96,7 @@ class Watch:
                 self.served = True
                 for side in SIDES:
                     batch = [getattr(each, side) for each in waiting]
-                    self._count(side, _joined(batch, side == "outputs"), now)
+                    self._counter.add(side, joined(batch, side == "outputs"), now.tallies)
                 if self.decay is not None:
                     now.scores = _together(now.scores, self.decay.take(waiting))
 
@@ -147,26 +110,13 @@ class Watch:
                 key: sum(
                     (part.tallies[key] for part in self._slices[1:]), self._slices[0].tallies[key]
                 )
-                for key in self._columns
+                for key in self._slices[0].tallies
             }
-        sides: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
-        for (side, name), column in self._columns.items():
-            tally = tallies[side, name]
-            live = Live(tally.counts, tally.missing)
-            found = judge(column, live, self._limits)
-            found["histogram"] = histogram(column, live)
-            if tally.unseen:
-                found["unseen_values"] = [v for v, _ in tally.unseen.most_common(_EXAMPLES)]
-            sides[side][name] = found
-        drifting = [
-            name for side in SIDES for name, found in sides[side].items() if found["drifting"]
-        ]
         return {
             "rows": rows,
             "rows_needed": self._limits.rows,
             "since": round(since, 3),
-            "drifting": drifting,
-            **sides,
+            **self._counter.judged(tallies, self._limits),
         }
 
     def decay_report(self) -> dict[str, Any] | None:
@@ -180,23 +130,6 @@ class Watch:
                 scores = _together(scores, part.scores)
             since = time() - (monotonic() - self._slices[0].began)
         return self.decay.report(scores, since)
-
-    def _count(self, side: str, found: Mapping[str, Array], into: _Slice) -> None:
-        for name, values in found.items():
-            column, tally = self._columns.get((side, name)), into.tallies.get((side, name))
-            if column is None or tally is None:
-                continue
-            there, missing = split_missing(values)
-            tally.missing += missing
-            if isinstance(column, Numbers):
-                tally.counts += bins(there, column.cuts)
-                continue
-            places = self._places[side, name]
-            for value, times in count(there).items():
-                place = places.get(value, -1)
-                tally.counts[place] += times
-                if place < 0 and (value in tally.unseen or len(tally.unseen) < _KEPT):
-                    tally.unseen[value] += times
 
     def _turn(self) -> None:
         """Begin a new slice where the last is full; let the oldest go where enough is left."""
@@ -222,14 +155,7 @@ class Watch:
             first.scores = _together(first.scores, second.scores)
 
     def _slice(self) -> _Slice:
-        return _Slice(
-            monotonic(),
-            0,
-            {
-                key: Tally(np.zeros(len(counts_of(column)), np.int64))
-                for key, column in self._columns.items()
-            },
-        )
+        return _Slice(monotonic(), 0, self._counter.none())
 
 
 def thresholds(settings: ServerSettings) -> Thresholds:
@@ -245,23 +171,6 @@ def thresholds(settings: ServerSettings) -> Thresholds:
 
 def _together(one: ScoreTally | None, other: ScoreTally | None) -> ScoreTally | None:
     return one + other if one is not None and other is not None else one or other
-
-
-def _joined(batch: Iterable[Arrays], outputs: bool) -> dict[str, Array]:
-    """The columns of many predictions, each joined."""
-    parts: dict[str, list[Array]] = {}
-    for arrays in batch:
-        for name, array in arrays.items():
-            parts.setdefault(name, []).append(array)
-    found: dict[str, Array] = {}
-    for name, arrays_of in parts.items():
-        same = len({array.shape[1:] for array in arrays_of}) == 1
-        pieces = [np.concatenate(arrays_of)] if same else arrays_of
-        for piece in pieces:
-            for column, values in columns({name: piece}, outputs).items():
-                before = found.get(column)
-                found[column] = values if before is None else np.concatenate([before, values])
-    return found
 
 
 def _bytes(array: Array) -> int:

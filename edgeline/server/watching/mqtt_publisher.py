@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from edgeline.monitoring.cloud_events import CONTENT_TYPE, SIGNATURE, signature
 from edgeline.server.tensors.json import dumps
-from edgeline.server.watching.delivery import CONTENT_TYPE, SIGNATURE, signature
 from edgeline.server.watching.mqtt_broker import KEEP_ALIVE, MqttBroker
 from edgeline.server.watching.outbox import Outbox
 from edgeline.server.watching.sent_bytes import SentBytes

@@ -29,11 +29,12 @@ import numpy as np
 from edgeline.artifacts.features import MISSING_INT
 from edgeline.errors import UsageError
 from edgeline.formats.dtypes import BY_NAME, Array
+from edgeline.monitoring.cloud_events import check_url, event, read_key, source_of
+from edgeline.monitoring.events import REQUEST, RESPONSE
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.settings import ServerSettings
 from edgeline.server.watching import tracing
-from edgeline.server.watching.delivery import Delivery, check_url, event, read_key
-from edgeline.server.watching.events import REQUEST, RESPONSE
+from edgeline.server.watching.delivery import Delivery
 from edgeline.server.watching.payload_files import PayloadFiles
 
 log = logging.getLogger("edgeline.server")
@@ -157,7 +158,7 @@ class Events:
 
     def write(self, payload: Payload) -> None:
         description = payload.description
-        source = f"/models/{description.name}/versions/{description.version}"
+        source = source_of(description.name, description.version)
         more = {"inferenceservicename": description.name, "component": "predictor"}
         sides = ((REQUEST, "inputs", payload.inputs), (RESPONSE, "outputs", payload.outputs))
         for kind, side, arrays in sides:

@@ -1,7 +1,7 @@
 """Values outside their features' ranges: counted, and told to the webhook at once.
 
 The event `io.edgeline.range.detected` goes out with the first such row of a feature, and again with
-the first after `drift_window` seconds. What finds them is `edgeline.server.models.range_check`.
+the first after `drift_window` seconds. What finds them is `edgeline.monitoring.range_check`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from time import monotonic
-from typing import Any
 
 from edgeline.artifacts.ranges import FeatureRange
 from edgeline.artifacts.transformed import RAW
+from edgeline.monitoring.cloud_events import event, source_of
+from edgeline.monitoring.events import OUT_OF_RANGE, range_data
+from edgeline.monitoring.range_check import RangeCheck
 from edgeline.server.metrics import VERSIONS, escaped
 from edgeline.server.models.model import Description
-from edgeline.server.models.range_check import RangeCheck
 from edgeline.server.settings import IGNORE, REFUSE, ServerSettings
-from edgeline.server.watching.delivery import event
-from edgeline.server.watching.events import OUT_OF_RANGE
 from edgeline.server.watching.outbox import EventReceiver
 
 log = logging.getLogger("edgeline.server")
@@ -94,17 +93,8 @@ class RangeWatch:
         name, version = key
         log.warning("%s %d: %r is out of range, not %s.", name, version, feature, allowed)
         if self._delivery is not None:
-            limits: dict[str, Any] = allowed.to_json() if allowed.values is None else {}
-            data = {
-                "model": name,
-                "version": version,
-                "feature": feature,
-                "value": value,
-                "rows": rows,
-                "range": {**limits, "text": str(allowed)},
-                "refused": self._mode == REFUSE,
-            }
-            source = f"/models/{name}/versions/{version}"
+            data = range_data(name, version, feature, value, rows, allowed, self._mode == REFUSE)
+            source = source_of(name, version)
             self._delivery.put(event(OUT_OF_RANGE, source, data, self._delivery.device))
 
 

@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from edgeline.monitoring.kept_answers import LONGEST
+
 T = TypeVar("T")
 _busy = threading.local()
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-LONGEST = 128  # characters of an id that count
 
 
 def around(work: Callable[[Any], T], asked: Any) -> Callable[[Any], T]:

@@ -14,10 +14,12 @@ from typing import Any
 
 from edgeline.artifacts.reference import Reference
 from edgeline.errors import first_line
+from edgeline.monitoring.column_counts import SIDES
+from edgeline.monitoring.decay import Decay
 from edgeline.server.metrics import escaped
 from edgeline.server.settings import ServerSettings
-from edgeline.server.watching.decay import Decay, gone_before
-from edgeline.server.watching.drift_watch import SIDES, Watch
+from edgeline.server.watching.decays import gone_before
+from edgeline.server.watching.drift_watch import Watch
 
 log = logging.getLogger("edgeline.server")
 _TICK = 0.2  # seconds

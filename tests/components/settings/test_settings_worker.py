@@ -127,7 +127,7 @@ def test_the_face_gives_every_field_of_every_form() -> None:
     assert {name: each.type for name, each in face.items() if name in fields} == fields
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("name", sorted({*catalogue.names()} - {"monitor"}))
 def test_each_pipeline_asks_before_its_work(name: str) -> None:
     root = catalogue.load(name).pipeline_spec.components["comp-exit-handler-1"].dag.tasks
     given = root["settings"].inputs.parameters["destination"]

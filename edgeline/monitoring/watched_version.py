@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgeline.artifacts import calibration
-from edgeline.artifacts.bundle import content_digest
+from edgeline.artifacts.bundle import Bundle, Tensor, content_digest
 from edgeline.artifacts.calibration import Calibration
 from edgeline.artifacts.models import PREDICTION
+from edgeline.artifacts.reference import Reference
 from edgeline.formats import typed
+from edgeline.monitoring.labels import LabelReader
+from edgeline.monitoring.slice_columns import SliceColumn, slice_columns
 from edgeline.runtimes.measured import RMSE
 from edgeline.runtimes.metric_names import MSE
-from edgeline.server.models.model import Description
-from edgeline.server.watching.labels import LabelReader
-from edgeline.server.watching.slice_columns import SliceColumn, slice_columns
 
 
 @dataclass(frozen=True)
@@ -95,33 +95,40 @@ def loads(text: str, name: str, version: int) -> WatchedVersion:
     )
 
 
-def of_description(description: Description, slices: str) -> WatchedVersion:
-    """The version that a description is of; `slices` are the names of columns, with commas."""
-    made = description.bundle
-    assert made is not None
-    known = description.calibration
+def of_bundle(
+    made: Bundle,
+    outputs: Sequence[Tensor],
+    classes: tuple[str, ...] | None,
+    known: Calibration | None,
+    reference: Reference | None,
+    slices: str,
+) -> WatchedVersion:
+    """The version of a bundle.
+
+    Args:
+        outputs: of its model, with the one that is called `edgeline.artifacts.models.PREDICTION`.
+        classes: their names, where they are known.
+        known: the bundle's calibration; one of another task does not count.
+        slices: the names of columns, with commas.
+    """
     known = known if known is not None and known.task == made.task else None
-    (size,) = (
-        math.prod(each.shape[1:]) for each in description.signature.outputs
-        if each.name == PREDICTION
-    )  # fmt: skip
+    (size,) = (math.prod(each.shape[1:]) for each in outputs if each.name == PREDICTION)
     return WatchedVersion(
-        description.name,
-        description.version,
+        made.name,
+        made.version,
         content_digest(made),
-        LabelReader(made.task, description.labels, size),
+        LabelReader(made.task, classes, size),
         known,
-        _usual(description, known),
-        tuple(slice_columns(description.reference, slices)),
+        _usual(made, known),
+        tuple(slice_columns(reference, slices)),
     )
 
 
-def _usual(description: Description, known: Calibration | None) -> dict[str, float]:
+def _usual(made: Bundle, known: Calibration | None) -> dict[str, float]:
     """What the edge model reached on held-out rows, by metric; a manifest may be anyone's."""
     if known is not None:
         return dict(known.metrics)
-    assert description.bundle is not None
-    metrics = description.bundle.verification.get("metrics")
+    metrics = made.verification.get("metrics")
     found = metrics.get(MSE) if isinstance(metrics, dict) else None
     value = found.get("edge") if isinstance(found, dict) else None
     if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:

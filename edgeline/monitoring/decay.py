@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,15 +31,19 @@ from edgeline.artifacts.decision_threshold import says_yes
 from edgeline.artifacts.models import PREDICTION
 from edgeline.errors import EdgelineError
 from edgeline.formats.dtypes import Array
+from edgeline.monitoring.kept_answers import (
+    MOST_MEASURED,
+    NOT_KNOWN,
+    KeptAnswers,
+    key_of,
+    keys_of,
+    stored,
+)
+from edgeline.monitoring.watched_version import WatchedVersion, loads
 from edgeline.runtimes.concept import ConceptTest, MapMargin, expected
 from edgeline.runtimes.estimated import Interval, ScoreTally, estimate, none_of, tally
 from edgeline.runtimes.interpreter import dequantise
 from edgeline.runtimes.measured import ERRORS, measure, right
-from edgeline.server.models.model import Description
-from edgeline.server.settings import ServerSettings
-from edgeline.server.watching.kept_answers import KeptAnswers, key_of, keys_of, stored
-from edgeline.server.watching.slice_columns import OTHER
-from edgeline.server.watching.watched_version import WatchedVersion, loads, of_description
 
 log = logging.getLogger("edgeline.server")
 MOST_SLICES = 20  # of a column that are told, the largest first
@@ -50,6 +55,29 @@ _NO_MAP = (
     "least 100 labelled rows in the evaluation split."
 )
 _NO_SCORE = "A regression has no score that says how sure it is: only labels tell its error."
+
+
+@dataclass(frozen=True)
+class DecayLimits:
+    """What counts as decay, and how long answers wait for it to be measured.
+
+    Attributes:
+        drop: by how much a metric is worse than on held-out rows; of an error that share of it.
+        margin: by how much less often decisions may be right than their scores say, at least.
+        window: seconds within which labels came whose rows are measured.
+        rows: below which nothing is judged.
+        memory: bytes for the answers that wait, and for those that have their label.
+        wait: seconds for which one waits.
+        most_measured: labelled rows that metrics are of.
+    """
+
+    drop: float = 0.05
+    margin: float = 0.02
+    window: float = 3600.0
+    rows: int = 500
+    memory: int = 1 << 20
+    wait: float = 7 * 24 * 3600.0
+    most_measured: int = MOST_MEASURED
 
 
 class Sampled(NamedTuple):
@@ -80,35 +108,47 @@ class Decay:
     """
 
     def __init__(
-        self, of: WatchedVersion, settings: ServerSettings, description: Description | None
+        self,
+        of: WatchedVersion,
+        limits: DecayLimits,
+        outputs: Sequence[Tensor] = (),
+        threshold: float | None = None,
+        file: Path | None = None,
     ) -> None:
-        """`description` is None where the version does not serve, and answers no more."""
+        """
+        Args:
+            outputs: of the version; none where it does not serve, and answers no more.
+            threshold: above which its score means yes, where that is not 0.5.
+            file: where answers are kept over restarts; None where they are not.
+        """
         self.of, self.task = of, of.reader.task
         self.unnamed = 0
-        self._outputs: list[Tensor] = []
-        self._threshold = None
-        if description is not None:
-            outputs = description.signature.outputs
-            self._outputs = [each for each in outputs if each.name == PREDICTION]
-            self._threshold = description.decision_threshold
+        self._outputs = tuple(each for each in outputs if each.name == PREDICTION)
+        self._threshold = threshold
         self._calibration = of.calibration
         self._map_margin = (
-            MapMargin(of.calibration, settings.decay_margin) if of.calibration is not None else None
+            MapMargin(of.calibration, limits.margin) if of.calibration is not None else None
         )
-        self._drop = settings.decay_drop
-        self._window, self._least = settings.drift_window, settings.drift_rows
-        self._kept = KeptAnswers(settings.label_memory, settings.label_wait, len(of.slices))
+        self._drop = limits.drop
+        self._window, self._least = limits.window, limits.rows
+        self._kept = KeptAnswers(limits.memory, limits.wait, len(of.slices), limits.most_measured)
         self._told_share = 1.0
         self._test, self._missed = ConceptTest(), np.zeros(0)
         self._lock = threading.Lock()
         self._changed = False
-        self._file = file_of(settings, of.name, of.version)
+        self._file = file
 
     @property
     def waiting(self) -> int:
         """Rows that wait for their labels."""
         with self._lock:
             return self._kept.waiting
+
+    @property
+    def repeated(self) -> int:
+        """Of the rows that are kept, those that came again under the same id and place."""
+        with self._lock:
+            return self._kept.repeated
 
     @property
     def answers(self) -> bool:
@@ -125,8 +165,8 @@ class Decay:
         """Keep the named ones for their labels; the tally of all scores, None without a map."""
         if not sampled:
             return None
-        scores, decided = self._scored([each.outputs[PREDICTION] for each in sampled])
-        keys = np.zeros(len(scores), np.uint64)
+        predictions = [each.outputs[PREDICTION] for each in sampled]
+        keys = np.zeros(sum(map(len, predictions)), np.uint64)
         first = 0
         for each in sampled:
             rows = len(each.outputs[PREDICTION])
@@ -134,11 +174,27 @@ class Decay:
                 places = np.arange(rows) * each.step
                 keys[first : first + rows] = keys_of(key_of(each.identity), places)
             first += rows
+        return self.add(predictions, keys, [each.inputs for each in sampled])
+
+    def add(
+        self,
+        predictions: Sequence[Array],
+        keys: Array,
+        inputs: Sequence[Mapping[str, Array]],
+    ) -> ScoreTally | None:
+        """As `take`, by the keys of rows.
+
+        Args:
+            predictions: as the model stores them, [rows, ...] each, in the order of the keys.
+            keys: uint64 [rows] (see `kept_answers.keys_of`); 0 of a row that waits for no label.
+            inputs: what went in, by name, of the same rows.
+        """
+        scores, decided = self._scored(predictions)
         named = np.flatnonzero(keys)
         with self._lock:
             self.unnamed += len(keys) - len(named)
             if len(named):
-                codes = self._codes([each.inputs for each in sampled], len(keys))
+                codes = self._codes(inputs, len(keys))
                 self._kept.put(keys[named], scores[named], decided[named], codes[named])
                 self._changed = True
                 self._tell_share()
@@ -236,7 +292,7 @@ class Decay:
             predictions: as the model stores them, [rows, ...] each.
         """
         stored = np.concatenate([each.reshape(len(each), -1) for each in predictions])
-        real = dequantise({PREDICTION: stored}, tuple(self._outputs))[PREDICTION]
+        real = dequantise({PREDICTION: stored}, self._outputs)[PREDICTION]
         if self.task == MULTICLASS:
             return real.max(axis=1).astype(np.float32), real.argmax(axis=1).astype(np.int32)
         scores = real[:, -1].astype(np.float32)
@@ -255,7 +311,7 @@ class Decay:
             self._told_share = self._kept.least_share
             log.warning(
                 "Of the answers of %s %d, one in %d waits for its label: more of them do not fit "
-                "into --label-memory for --label-wait.",
+                "into the memory for labels for as long as they wait.",
                 self.of.name, self.of.version, round(1 / self._told_share),
             )  # fmt: skip
 
@@ -333,49 +389,10 @@ class Decay:
 
     def _codes(self, inputs: Sequence[Mapping[str, Array]], rows: int) -> Array:
         """The codes of the slices of each row: uint16 [rows, slices]."""
-        found = np.full((rows, len(self.of.slices)), OTHER, np.uint16)
+        found = np.full((rows, len(self.of.slices)), NOT_KNOWN, np.uint16)
         for place, each in enumerate(self.of.slices):
             if all(each.column in one for one in inputs):
                 columns = [one[each.column] for one in inputs]
                 firsts = [column.reshape(len(column), -1)[:, 0] for column in columns]
                 found[:, place] = each.codes(np.concatenate(firsts))
         return found
-
-
-def file_of(settings: ServerSettings, name: str, version: int) -> Path | None:
-    """Where a version's answers are kept over restarts."""
-    if settings.state is None:
-        return None
-    return Path(settings.state) / "answers" / name / f"{version}.npz"
-
-
-def gone_before(settings: ServerSettings, name: str, served: Collection[int]) -> Decay | None:
-    """Of the versions that do not serve, that which answered last before the server was started."""
-    file = file_of(settings, name, 0)
-    found: list[Decay] = []
-    for each in sorted(file.parent.glob("*.npz")) if file is not None else ():
-        if not each.stem.isdigit() or int(each.stem) in served:
-            continue
-        before = stored(each)
-        if before is None:
-            continue
-        try:
-            decay = Decay(loads(before.of, name, int(each.stem)), settings, None)
-        except EdgelineError as error:
-            log.warning("%s cannot be read (%s): no answer of before waits.", each, error)
-            continue
-        decay.restore()
-        found.append(decay)
-    return max((each for each in found if each.waiting), key=lambda each: each.latest, default=None)
-
-
-def watched(description: Description, settings: ServerSettings) -> Decay | None:
-    """The decay of a version; None of one whose bundle tells no task, or no reference to watch."""
-    bundle = description.bundle
-    if bundle is None or description.reference is None or bundle.task not in TASKS:
-        return None
-    shapes = [each.shape for each in description.signature.outputs if each.name == PREDICTION]
-    if not shapes or not shapes[0] or any(size < 1 for size in shapes[0][1:]):
-        return None  # no values by row
-    of = of_description(description, settings.decay_slices)
-    return Decay(of, settings, description)

@@ -22,7 +22,7 @@ import numpy as np
 
 from edgeline.artifacts.calibration import BINARY, MULTICLASS
 from edgeline.errors import EdgelineError, first_line
-from edgeline.server.watching.kept_answers import key_of, keys_of
+from edgeline.monitoring.kept_answers import key_of, keys_of
 
 LONGEST = 1 << 16  # bytes of a line
 PIECE = 1 << 16  # labels that are joined at once

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from edgeline.formats.dtypes import Array
-from edgeline.server.watching.tracing import LONGEST
 
 log = logging.getLogger("edgeline.server")
+LONGEST = 128  # characters of an id that count
 MOST_MEASURED = 10_000  # labelled rows that metrics are of
 _ALL = (1 << 64) - 1
 _LATEST = 4096  # rows that may stand behind those in order
@@ -51,9 +51,13 @@ def key_of(identity: str) -> int:
     return int.from_bytes(hashlib.blake2b(known, digest_size=8).digest(), "little")
 
 
-def keys_of(identity: int, rows: Array) -> Array:
-    """The keys of rows of a request, by their places [rows]: uint64 [rows], none 0."""
-    places = rows.astype(np.uint64) * np.uint64(_ROW) + np.uint64(identity)
+def keys_of(identity: int | Array, rows: Array) -> Array:
+    """The keys of rows, by their places [rows] in a request: uint64 [rows], none 0.
+
+    Args:
+        identity: see `key_of`; of rows of several requests uint64 [rows].
+    """
+    places = rows.astype(np.uint64) * np.uint64(_ROW) + np.asarray(identity, np.uint64)
     return np.asarray(np.maximum(places, np.uint64(1)))
 
 
@@ -79,12 +83,15 @@ class KeptAnswers:
         least: the smallest limit there was.
     """
 
-    def __init__(self, memory: int, wait: float, slices: int) -> None:
+    def __init__(
+        self, memory: int, wait: float, slices: int, most_measured: int = MOST_MEASURED
+    ) -> None:
         """
         Args:
             memory: bytes for the rows.
             wait: seconds for which one waits for its label.
             slices: columns of slices.
+            most_measured: labelled rows that metrics are of.
         """
         kind = np.dtype(
             [
@@ -96,7 +103,8 @@ class KeptAnswers:
         self._keys = np.zeros(memory // self._row, np.uint64)
         self._rows: Any = np.zeros(len(self._keys), kind)
         self._wait, self._count, self._sorted, self._order = wait, 0, 0, 0
-        self._most_labelled = min(MOST_MEASURED, self.capacity // 2)
+        self._most_measured = most_measured
+        self._most_labelled = min(most_measured, self.capacity // 2)
         self.limit = self.least = _ALL
         self.lost: Counter[str] = Counter()
 
@@ -123,6 +131,11 @@ class KeptAnswers:
     def latest(self) -> int:
         """When the last row was answered, in seconds since 1970; 0 of none."""
         return int(self._rows["time"][: self._count].max(initial=0))
+
+    @property
+    def repeated(self) -> int:
+        """Rows that came again under the key of one before, which no label reaches any more."""
+        return self._count - len(np.unique(self._keys[: self._count]))
 
     @property
     def waiting(self) -> int:
@@ -172,13 +185,13 @@ class KeptAnswers:
         return np.asarray(keys > np.uint64(self.least))
 
     def labelled(self, seconds: float, least: int) -> Any:
-        """Rows whose labels came in the last seconds, at most `MOST_MEASURED`, or more where these
+        """Rows whose labels came in the last seconds, at most `most_measured`, or more where these
         are fewer than `least`; the last label last."""
         rows = self._rows[: self._count]
         rows = rows[rows["order"] > 0]
         rows = rows[np.argsort(rows["order"])]
         recent = int(np.count_nonzero(rows["joined"] >= int(time.time() - seconds)))
-        return rows[len(rows) - min(len(rows), max(min(recent, MOST_MEASURED), least)) :]
+        return rows[len(rows) - min(len(rows), max(min(recent, self._most_measured), least)) :]
 
     def expire(self) -> None:
         """Let go what has waited long enough, and keep more rows where there is much room."""

@@ -7,6 +7,7 @@ dtype (`_Stack`). What that finds is then looked at exactly. A missing value is 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from edgeline.artifacts.bundle import Tensor
 from edgeline.artifacts.features import MISSING, MISSING_INT, missing
 from edgeline.artifacts.ranges import FeatureRange, Ranges, words
 from edgeline.formats.dtypes import BY_NAME, Array
-from edgeline.server.tensors.json import dumps
 
 OnOutside = Callable[
     [str, int, object, FeatureRange], None
@@ -58,7 +58,7 @@ class Outside:
             for place in places:
                 marked[place] = "1"
         return {
-            "out_of_range": dumps(list(self.rows)).decode(),
+            "out_of_range": json.dumps(list(self.rows), ensure_ascii=False, separators=(",", ":")),
             "out_of_range_rows": ",".join(marked),
         }
 

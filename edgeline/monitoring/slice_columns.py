@@ -11,7 +11,7 @@ import numpy as np
 from edgeline.artifacts.features import missing
 from edgeline.artifacts.reference import Categories, Column, Numbers, Reference, text_of
 from edgeline.formats.dtypes import Array
-from edgeline.server.watching.kept_answers import NOT_KNOWN
+from edgeline.monitoring.kept_answers import NOT_KNOWN
 
 OTHER, MISSING = 0xFFFF, 0xFFFE
 _CALLED = {OTHER: "(other)", MISSING: "(missing)", NOT_KNOWN: "(not known)"}

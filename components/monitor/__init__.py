@@ -1,0 +1,1 @@
+"""How a published model fares on the payloads that devices have kept."""

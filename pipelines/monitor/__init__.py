@@ -1,0 +1,1 @@
+"""How a published model fares on what devices have met since."""
