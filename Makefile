@@ -96,11 +96,11 @@ NOT_SERVING := colorama jinja2 markdown-it-py markupsafe mdurl pygments pyyaml r
 
 lock: ## resolve constraints.txt and the images' lists again
 	$(LOCK) --extra test --output-file constraints.txt
-	$(LOCK_IMAGE) --extra pipelines --extra serve-updates --extra sources --extra mlflow --extra registry --output-file images/pipeline/requirements.txt
+	$(LOCK_IMAGE) --extra pipelines --extra serve-updates --extra mqtt --extra sources --extra mlflow --extra registry --output-file images/pipeline/requirements.txt
 	$(LOCK_IMAGE) --extra quantise --extra mlflow --output-file images/train/requirements-cpu.txt
 	$(LOCK_IMAGE) --extra quantise --extra gpu --extra mlflow --output-file images/train/requirements-gpu.txt
 	$(LOCK_IMAGE) --extra targets --extra mlflow --extra tune --output-file images/compile/requirements.txt
-	$(LOCK_IMAGE) --extra serve-updates $(NOT_SERVING:%=--no-emit-package %) \
+	$(LOCK_IMAGE) --extra serve-updates --extra mqtt $(NOT_SERVING:%=--no-emit-package %) \
 	  --output-file images/edge-server/requirements.txt
 
 clean: ## remove what was built

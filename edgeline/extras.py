@@ -17,6 +17,7 @@ EXTRA_OF = {
     "ethosu": "ethos-u",
     "keras": "train",
     "mlflow": "mlflow",
+    "paho": "mqtt",
     "mr_openapi": "registry",
     "securesystemslib": "serve-updates",
     "simdjson": "serve",

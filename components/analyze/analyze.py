@@ -18,6 +18,7 @@ from edgeline.artifacts.decision_threshold import USUAL
 from edgeline.beam import workers
 from edgeline.beam.workers import Workers
 from edgeline.components.analyze import (
+    beside_published,
     cautions,
     decision,
     doubtful_labels,
@@ -294,6 +295,12 @@ def _analyze(
     for each in met:
         if each.fails:
             verdict = thresholds.refused(verdict, each.sentence)
+    if before.told and baseline is not None:
+        asked = evaluation_config.has_change_thresholds(eval_config)
+        beside_it = beside_published.judge(columns, task, parts, before.path, asked)
+        for reason in beside_it.reasons:
+            verdict = thresholds.refused(verdict, reason)
+        verdict = replace(verdict, notes=[*verdict.notes, *beside_it.notes])
     if met:
         verdict = replace(verdict, notes=[n for n in verdict.notes if n != thresholds.ANY])
     weighed_by = next(iter(weight_columns.values()), "")

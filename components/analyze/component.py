@@ -57,8 +57,9 @@ def analyze(
             max_accuracy_drop, min_rows and compare; empty: not looked at.
 
     Returns:
-        blessed: Whether every threshold of eval_config and every requirement holds, and the goal
-            is reached.
+        blessed: Whether every threshold of eval_config and every requirement holds, the goal is
+            reached, and nothing speaks against it beside a published baseline: labels that
+            contradict that one, columns without values, a model that is surely worse.
         decision_threshold: Above this score a binary prediction is a yes.
     """
     from edgeline.artifacts.metadata import record, record_metrics

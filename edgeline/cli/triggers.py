@@ -85,6 +85,13 @@ def triggers() -> None:
     type=click.FloatRange(0, 1e6, min_open=True),
     help="Requests with events per second that one client may make.",
 )
+@click.option("--mqtt", metavar="URL", help="A broker of events, mqtts://HOST/PREFIX, beside HTTP.")
+@click.option(
+    "--mqtt-login", metavar="FILE", help="Its first line is USER:PASSWORD for the broker."
+)
+@click.option("--mqtt-ca", metavar="FILE", help="A PEM file of the CA of the broker's certificate.")
+@click.option("--mqtt-certificate", metavar="FILE", help="A PEM file that the broker is shown.")
+@click.option("--mqtt-key", metavar="FILE", help="A PEM file with its private key.")
 @click.option(
     "--log",
     "form",
@@ -103,11 +110,16 @@ def serve(
     device_keys: str | None,
     fleet: str | None,
     rate: float,
+    mqtt: str | None,
+    mqtt_login: str | None,
+    mqtt_ca: str | None,
+    mqtt_certificate: str | None,
+    mqtt_key: str | None,
     form: str,
     as_json: bool,
     **http: Any,
 ) -> None:
-    """Take events over HTTP, and start the runs that FILE says.
+    """Take events over HTTP, and from an MQTT broker, and start the runs that FILE says.
 
     A restart goes on where it was: runs that have begun are found again. With --dry-run nothing
     listens, and with --json each line of EVENTS is one of JSON.
@@ -120,14 +132,24 @@ def serve(
     if device_keys and fleet:
         raise click.UsageError("--device-keys and --fleet both have the keys: leave one out.")
     from edgeline.server.settings import ServerSettings
-    from edgeline.server.watching import logs
+    from edgeline.server.watching import logs, mqtt_broker
     from edgeline.triggers.serving import TriggerSettings
     from edgeline.triggers.serving import serve as work
 
+    login = mqtt_broker.MqttLogin(mqtt_login, mqtt_certificate, mqtt_key, mqtt_ca)
+    if mqtt is None and login != mqtt_broker.MqttLogin():
+        raise click.UsageError("The options --mqtt-... are for --mqtt: give that, too.")
+    if mqtt is not None and (device_keys or fleet):
+        raise click.UsageError(
+            "What comes by --mqtt is held to the topic of its device, not to its key: leave it or "
+            "--fleet and --device-keys out."
+        )
+    broker = mqtt_broker.broker(mqtt, login) if mqtt is not None else None
     settings = TriggerSettings(
         Path(state),
         ServerSettings(**http, max_buffered=64 * _MIB, log=form),
         *(keys, rate, device_keys or fleet, os.environ.get(FLEET_TOKEN, "")),
+        mqtt=broker,
     )
     logs.set_up(form)
     work(Path(file), settings, lambda port: click.echo(f"READY http={port}"))

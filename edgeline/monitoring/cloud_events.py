@@ -23,6 +23,7 @@ from edgeline.errors import UsageError
 from edgeline.version import __version__
 
 CONTENT_TYPE = "application/cloudevents+json"
+SIGNATURE = "X-Hub-Signature-256"
 TRIES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time
 LONGEST_ASKED = 300.0  # seconds that a receiver's Retry-After may make of one
@@ -65,6 +66,11 @@ def source_of(model: str, version: int) -> str:
     return f"/models/{model}/versions/{version}"
 
 
+def signature(key: bytes, body: bytes) -> str:
+    """The value of `SIGNATURE` for a body."""
+    return "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+
+
 def post(
     url: str,
     body: bytes,
@@ -80,8 +86,7 @@ def post(
 
     headers = {"Content-Type": kind, "User-Agent": f"edgeline/{__version__}"}
     if key is not None:
-        digest = hmac.new(key, body, hashlib.sha256).hexdigest()
-        headers["X-Hub-Signature-256"] = "sha256=" + digest
+        headers[SIGNATURE] = signature(key, body)
     if sign is not None:
         headers |= sign(body)
     request = urllib.request.Request(url, body, headers, method="POST")

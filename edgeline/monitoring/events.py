@@ -29,7 +29,7 @@ class EventType:
 
     Attributes:
         type: its `type`.
-        option: of `edgeline serve`, which names the receiver.
+        option: those of `edgeline serve`, which name a receiver.
         when: at what it is sent.
         data: the fields of its `data`, each with its meaning.
     """
@@ -66,28 +66,28 @@ _TENSORS = "name, shape, datatype and data of each, as in the Open Inference Pro
 EVENTS = (
     EventType(
         DRIFT,
-        "--webhook",
+        "--webhook, --mqtt",
         "other columns drift than at the last look, and hourly while some do",
         _DRIFT,
     ),
-    EventType(RESOLVED, "--webhook", "none drifts any more", _DRIFT),
+    EventType(RESOLVED, "--webhook, --mqtt", "none drifts any more", _DRIFT),
     EventType(
         ESTIMATED,
-        "--webhook",
+        "--webhook, --mqtt",
         "other metrics are estimated to be worse by `--decay-drop` than at the last look, and "
         "hourly while some are",
         _DECAY,
     ),
     EventType(
         MEASURED,
-        "--webhook",
+        "--webhook, --mqtt",
         "other metrics of labelled rows are worse by `--decay-drop` than at the last look, and "
         "hourly while some are",
         {**_DECAY, "slices": "the same of each slice, as in `GET /decay`"},
     ),
     EventType(
         CONCEPT,
-        "--webhook",
+        "--webhook, --mqtt",
         "labels begin to come about otherwise, hourly while they do, and when they do not any more",
         {
             **_VERSION,
@@ -103,7 +103,7 @@ EVENTS = (
     ),
     EventType(
         OUT_OF_RANGE,
-        "--webhook",
+        "--webhook, --mqtt",
         "a feature is out of range for the first time in `--drift-window` seconds",
         {
             **_VERSION,

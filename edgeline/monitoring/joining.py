@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,10 @@ class LabelPiece:
         self._decays = decays
         self.keys, self._truth = array("Q"), [array("d") for _ in decays]
         self._doubts: list[tuple[int, int, str, str]] = []  # labels, where they stood, and why
+        self._sent: list[tuple[int, int, Mapping[str, Any]]] = []
 
-    def add(self, line: LabelLine, place: str) -> None:
-        """Take in a line.
+    def add(self, line: LabelLine, place: str, sent: Mapping[str, Any] | None = None) -> None:
+        """Take in a line; `sent` is it as it came, which `join` gives back.
 
         Raises:
             EdgelineError: no version can read it.
@@ -42,15 +44,21 @@ class LabelPiece:
             first = len(self.keys)
             why = str(doubt).rstrip(".")
             self._doubts.append((first, first + len(line.keys), place, why))
+        if sent is not None:
+            self._sent.append((len(self.keys), len(self.keys) + len(line.keys), sent))
         self.keys.extend(line.keys)
         for truth, values in zip(self._truth, found, strict=True):
             truth.extend(
                 values if values is not None else itertools.repeat(math.nan, len(line.keys))
             )
 
-    def join(self, results: LabelResults) -> None:
+    def join(self, results: LabelResults) -> list[Mapping[str, Any]]:
         """Give the labels to the versions that can read them. One that some version cannot read,
-        and no other one knows, is refused."""
+        and no other one knows, is refused.
+
+        Returns:
+            The lines, of those that were given as they came, that have found their answers.
+        """
         keys = np.array(self.keys, np.uint64)
         fresh, known, thinned = np.zeros((3, len(keys)), bool)
         for decay, values in zip(self._decays, self._truth, strict=True):
@@ -69,3 +77,4 @@ class LabelPiece:
         results.counts["repeated"] += int((known & ~fresh).sum())
         results.counts["thinned"] += int((unknown & thinned).sum())
         results.counts["unknown"] += int((unknown & ~thinned).sum())
+        return [sent for first, last, sent in self._sent if fresh[first:last].any()]

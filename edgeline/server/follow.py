@@ -48,6 +48,7 @@ _SETTINGS = {
     *(field.name for field in fields(ServerSettings) if field.name.startswith("drift_")),
     *("out_of_range", "webhook", "webhook_key", "device", "group"),
     *("fleet", "fleet_interval", "fleet_ca", "enroll_token_file"),
+    *(field.name for field in fields(ServerSettings) if field.name.startswith("mqtt")),
 }
 
 

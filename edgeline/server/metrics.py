@@ -99,6 +99,15 @@ METRICS = {
         "counter",
         "Statuses for the fleet: sent, refused (by its server), failed.",
     ),
+    "edgeline_mqtt_connected": ("gauge", "1 while the MQTT broker is there."),
+    "edgeline_mqtt_sent_bytes_total": (
+        "counter",
+        "Bytes of messages of a model that the MQTT broker took: answers, alerts, labels.",
+    ),
+    "edgeline_mqtt_input_bytes_total": (
+        "counter",
+        "Bytes of a model's inputs, which would have been sent instead of answers.",
+    ),
     "edgeline_update_looks_total": ("counter", "Checks for updates: ok, or why not."),
     "edgeline_update_outcome": ("gauge", "1 for what came of the last check."),
     "edgeline_update_stale": ("gauge", "1 while the last check was not ok."),

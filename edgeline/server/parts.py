@@ -39,6 +39,7 @@ from edgeline.server.watching import decay_metrics, decays
 from edgeline.server.watching.alerts import Alerts, DecayAlerts
 from edgeline.server.watching.delivery import Delivery
 from edgeline.server.watching.labelling import Labelling
+from edgeline.server.watching.outbox import EventReceiver, EventReceivers
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.watching.spans import Spans
@@ -46,6 +47,8 @@ from edgeline.server.watching.watched_models import Watching
 
 if TYPE_CHECKING:
     from edgeline.server.fleet.reporter import FleetReporter
+    from edgeline.server.watching.mqtt_answers import MqttAnswers
+    from edgeline.server.watching.mqtt_publisher import MqttPublisher
     from edgeline.server.watching.payloads import Payloads
 
 log = logging.getLogger("edgeline.server")
@@ -54,8 +57,8 @@ _FLUSH_TIME = 5.0  # seconds for events that wait when the server stops
 
 @dataclass(frozen=True)
 class ServerParts:
-    """What is started and ended. `updates`, `fleet`, `webhook`, `payloads` and `spans` are there
-    if asked for."""
+    """What is started and ended. `updates`, `fleet`, `webhook`, `mqtt`, `payloads` and `spans` are
+    there if asked for."""
 
     state: ServerState
     server: HttpServer
@@ -65,6 +68,7 @@ class ServerParts:
     watching: Watching
     labelling: Labelling
     webhook: Delivery | None
+    mqtt: MqttPublisher | None
     payloads: Payloads | None
     spans: Spans | None
 
@@ -74,7 +78,7 @@ class ServerParts:
         self.state.explainer.close()
         self.labelling.close()
         self.watching.close()
-        for kept in (self.webhook, self.payloads, self.spans):
+        for kept in (self.webhook, self.mqtt, self.payloads, self.spans):
             if kept is not None:
                 await apart(kept.close, _FLUSH_TIME)
 
@@ -100,11 +104,15 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
     served = ServedModels(rollouts, settings.model_name)
     signed = SignedCatalogue(folder, rollouts, verdicts) if folder else None
     webhook = _webhook(settings)
-    ranges = RangeWatch(settings, webhook)
+    mqtt = _mqtt(settings)
+    answers = _answers(mqtt, settings)
+    receiver = _receiver(webhook, mqtt, settings)
+    ranges = RangeWatch(settings, receiver)
     watching = Watching(
-        settings, served.serving, Alerts(webhook).compare, DecayAlerts(webhook).compare
+        settings, served.serving, Alerts(receiver).compare, DecayAlerts(receiver).compare
     )
-    labelling = Labelling(settings, watching, lambda: served.models)
+    on_labels = answers.labels if answers else None
+    labelling = Labelling(settings, watching, lambda: served.models, on_labels)
     payloads = _payloads(settings)
     explainer = Explainer(settings)
     spans = Spans(check_url(settings.traces, "traces")) if settings.traces else None
@@ -114,7 +122,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         rollouts,
         verdicts,
         Preparer(settings, verdicts, forks),
-        _observers(watching, payloads, settings),
+        _observers(watching, payloads, answers, settings),
         ranges.check,
         settings,
         metrics,
@@ -133,7 +141,7 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         fleet = FleetReporter(settings, device.outcomes, device.status)
     measured = (
         *(rollouts, served, repository.windows, watching, labelling, ranges, explainer),
-        *(webhook, payloads, spans, updates, fleet),
+        *(webhook, mqtt, payloads, spans, updates, fleet),
     )
     state = ServerState(
         settings,
@@ -151,13 +159,15 @@ def put_together(path: str, settings: ServerSettings, forks: ForkServer) -> Serv
         Recent(metrics),
         ranges,
         explainer,
+        mqtt,
     )
     router = Router(routes.tables(state, watching, labelling, updates))
     methods, health = routes.methods(state)
     app = App(state, router, methods, routes.missing(), spans)
     server = HttpServer(settings, metrics, app.http, app.grpc, app.stream, app.streamed)
     return ServerParts(
-        state, server, health, updates, fleet, watching, labelling, webhook, payloads, spans
+        *(state, server, health, updates, fleet, watching, labelling),
+        *(webhook, mqtt, payloads, spans),
     )
 
 
@@ -185,6 +195,37 @@ def _webhook(settings: ServerSettings) -> Delivery | None:
     return Delivery("webhook", url, key, device=settings.device, sign=sign)
 
 
+def _mqtt(settings: ServerSettings) -> MqttPublisher | None:
+    if settings.mqtt is None:
+        return None
+    from edgeline.server.watching import mqtt_broker
+    from edgeline.server.watching.mqtt_publisher import MqttPublisher
+
+    login = mqtt_broker.MqttLogin(
+        settings.mqtt_login, settings.mqtt_certificate, settings.mqtt_key, settings.mqtt_ca
+    )
+    broker = mqtt_broker.broker(settings.mqtt, login)
+    return MqttPublisher(broker, settings.device, read_key(settings.webhook_key))
+
+
+def _answers(mqtt: MqttPublisher | None, settings: ServerSettings) -> MqttAnswers | None:
+    if mqtt is None:
+        return None
+    from edgeline.server.watching.mqtt_answers import MqttAnswers
+
+    return MqttAnswers(mqtt, settings.mqtt_answers)
+
+
+def _receiver(
+    webhook: Delivery | None, mqtt: MqttPublisher | None, settings: ServerSettings
+) -> EventReceiver | None:
+    """Where events go."""
+    alerts = mqtt.alerts if mqtt is not None else None
+    if webhook is None or alerts is None:
+        return webhook or alerts
+    return EventReceivers(settings.device, (webhook, alerts))
+
+
 def _payloads(settings: ServerSettings) -> Payloads | None:
     if not settings.payloads:
         return None
@@ -194,7 +235,10 @@ def _payloads(settings: ServerSettings) -> Payloads | None:
 
 
 def _observers(
-    watching: Watching, payloads: Payloads | None, settings: ServerSettings
+    watching: Watching,
+    payloads: Payloads | None,
+    answers: MqttAnswers | None,
+    settings: ServerSettings,
 ) -> Callable[[Description], tuple[Observer, ...]]:
     def observers(description: Description) -> tuple[Observer, ...]:
         key = description.name, description.version
@@ -203,6 +247,7 @@ def _observers(
         found = [
             watching.observer(*key, description.reference, decays.watched(description, settings)),
             payloads.observer(description) if payloads else None,
+            answers.observer(description) if answers else None,
         ]
         return tuple(observer for observer in found if observer is not None)
 

@@ -171,6 +171,17 @@ class ServerSettings:
         fleet_ca: a PEM file of the CA of the fleet's server, in place of the system's.
         enroll_token_file: a file with the token of `edgeline fleet token`, with which the device is
             enrolled once; another token enrols it again.
+        mqtt: an MQTT broker, `mqtts://HOST/PREFIX`, that gets what models answer, the labels that
+            come late, and the events that a webhook gets (see
+            `edgeline.server.watching.mqtt_broker`).
+        mqtt_answers: which answers it gets: changes, all, none or a share of the requests, of all
+            models or, as NAME=WHAT with commas, of each (see
+            `edgeline.server.watching.mqtt_answers`).
+        mqtt_login: a file whose first line is USER:PASSWORD for the broker.
+        mqtt_ca: a PEM file of the CA of the broker's certificate; by default the system's CAs.
+        mqtt_certificate: a PEM file with the certificate that the broker is shown, and perhaps its
+            key.
+        mqtt_key: a PEM file with that certificate's private key.
         traces: the address of an OpenTelemetry collector, such as `http://otel:4318`: spans of
             requests whose `traceparent` is sampled go to its `/v1/traces` (see
             `edgeline.server.watching.spans`).
@@ -257,6 +268,12 @@ class ServerSettings:
     fleet_interval: float = 60.0
     fleet_ca: str | None = None
     enroll_token_file: str | None = None
+    mqtt: str | None = None
+    mqtt_answers: str = "changes"
+    mqtt_login: str | None = None
+    mqtt_ca: str | None = None
+    mqtt_certificate: str | None = None
+    mqtt_key: str | None = None
     traces: str | None = None
     payloads: str | None = None
     payload_rate: float = 0.1
@@ -331,11 +348,11 @@ class ServerSettings:
 
     def _refuse_alone(self) -> None:
         """Refuse what changes nothing without another setting."""
-        named = self.webhook or self.root or self.fleet or "://" in (self.payloads or "")
-        if self.device and not named:
+        receiver = self.webhook or self.mqtt or "://" in (self.payloads or "")
+        if self.device and not (receiver or self.root or self.fleet):
             raise UsageError(
                 "--device is the source of events and statuses and has a place in waves of "
-                "updates: give --webhook, --fleet or --root, too."
+                "updates: give --webhook, --mqtt, --fleet or --root, too."
             )
         if self.group and not self.root:
             raise UsageError("--group is for the waves of updates: give --root, too.")
@@ -344,8 +361,10 @@ class ServerSettings:
                 "--fleet needs --device, the name that the fleet knows this one by, and --state, "
                 "where its key is kept."
             )
-        if self.webhook_key and not (self.webhook or "://" in (self.payloads or "")):
-            raise UsageError("--webhook-key signs what goes to --webhook: give that, too.")
+        if self.webhook_key and not receiver:
+            raise UsageError(
+                "--webhook-key signs what goes to --webhook or --mqtt: give one of them, too."
+            )
         for setting in fields(self):
             given = getattr(self, setting.name) != setting.default
             if setting.name == "label_poll" and given and not self.labels:
@@ -353,6 +372,9 @@ class ServerSettings:
             if setting.name in _OF_FLEET and given and not self.fleet:
                 option = "--" + setting.name.replace("_", "-")
                 raise UsageError(f"{option} is for --fleet: give that, too, or leave it out.")
+            if setting.name.startswith("mqtt_") and given and not self.mqtt:
+                option = "--" + setting.name.replace("_", "-")
+                raise UsageError(f"{option} is for --mqtt: give that, too, or leave it out.")
             if setting.name.startswith("payload_") and given and not self.payloads:
                 option = "--" + setting.name.replace("_", "-")
                 raise UsageError(f"{option} is for --payloads: give that, too, or leave it out.")

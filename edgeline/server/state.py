@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgeline.server.access import Access
 from edgeline.server.errors import Code, ServingError
@@ -18,6 +19,9 @@ from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.watching.range_watch import RangeWatch
 from edgeline.server.watching.recent import Recent
 from edgeline.server.work_memory import take
+
+if TYPE_CHECKING:
+    from edgeline.server.watching.mqtt_publisher import MqttPublisher
 
 SMALL = 1 << 14  # bytes of a body that holds no tensors: a rollout, say
 
@@ -41,6 +45,7 @@ class ServerState:
     recent: Recent
     ranges: RangeWatch
     explainer: Explainer
+    mqtt: MqttPublisher | None = None
 
     def body(self, request: HttpRequest, most: int = LARGEST_SIZE) -> bytes:
         """A request's body, decompressed: work for a worker, where the bytes are counted.

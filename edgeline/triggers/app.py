@@ -16,7 +16,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, time
@@ -76,6 +76,7 @@ class TriggerApp:
         `rate` is how many requests with events a client may make per second, ten seconds' worth
         at once."""
         self.statuses: Counter[int] = Counter()
+        self.more: Callable[[], Iterable[str]] = tuple  # further samples of metrics
         self._store, self._runner, self._access, self._keys = store, runner, access, keys
         self._devices = devices
         self._largest = settings.max_body
@@ -190,7 +191,7 @@ class TriggerApp:
         return HttpResponse(200, orjson.dumps(showing.state(self._store, time())))
 
     def _metrics(self, _: HttpRequest) -> HttpResponse:
-        body = metrics.render(self._store, self.statuses)
+        body = metrics.render(self._store, self.statuses, self.more())
         return HttpResponse(200, body, CONTENT_TYPE.encode())
 
     def _health(self, _: HttpRequest) -> HttpResponse:

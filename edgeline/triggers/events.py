@@ -11,7 +11,6 @@ again with another `id` and `time`. So with keys binary mode is for clients with
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from edgeline.monitoring.cloud_events import signature as signature
 from edgeline.server.errors import Code, ServingError, invalid, shown
 from edgeline.server.fleet.protocol import DEVICE
 from edgeline.server.fleet.protocol import SIGNATURE as DEVICE_SIGNATURE
@@ -116,11 +116,6 @@ def _found(
         "(ce-specversion, ce-id, ...).",
         415,
     )
-
-
-def signature(key: bytes, body: bytes) -> str:
-    """The value of the header `SIGNATURE`."""
-    return "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
 
 
 def read_line(line: bytes) -> CloudEvent:

@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, at_path
-from edgeline.local import folders
+from edgeline.local import folders, runs
 from edgeline.local import record as records
+from edgeline.local.refusals import refusals
 from edgeline.triggers import launching, rows, supervising
-from edgeline.triggers.launching import FoundRun
-from edgeline.triggers.rules import SUCCEEDED
+from edgeline.triggers.launching import FoundRun, RefusedRunError
+from edgeline.triggers.rows import JoinedRows
+from edgeline.triggers.rules import SUCCEEDED, RunData
 from edgeline.triggers.store import OPEN, Firing
 
 LOCK, EXIT, LOG, ROWS = "lock", "exit", "log.txt", "rows.csv"
-_TOLD = 300  # characters of why a run failed
+_TOLD, _TOLD_REFUSAL = 300, 1000  # characters of why a run failed
 _TAIL = 8192  # bytes of a log that are looked through for it
 
 
@@ -52,7 +54,8 @@ class LocalLauncher:
             return FoundRun("running", str(folder)) if lives else _by_record(folder, kept)
         if code == 0:
             return FoundRun("succeeded", str(folder))
-        return FoundRun("failed", str(folder), _why(folder, code, firing.ordered.run.limit))
+        limit = firing.ordered.run.limit
+        return FoundRun("failed", str(folder), _refused(kept) or _why(folder, code, limit))
 
     def begin(self, firing: Firing) -> str:
         folder = self._runs / firing.mark
@@ -116,9 +119,12 @@ class LocalLauncher:
                 *(base, self._beside / data.payloads, self._beside / data.labels),
                 *(folder / ROWS, firing.ordered.model),
                 firing.since if data.since == SUCCEEDED else 0.0,
+                firing.decided - data.max_age,
             )
-            given["data"] = f"{base},{folder / ROWS}" if joined.rows else str(base)
             (folder / "rows.json").write_text(json.dumps(joined.facts, indent=1) + "\n")
+            if why := refusal(joined, data):
+                raise RefusedRunError(f"Refused before it began: {why}.")
+            given["data"] = f"{base},{folder / ROWS}" if joined.rows else str(base)
         return given
 
 
@@ -145,6 +151,35 @@ def _by_record(folder: Path, kept: Sequence[Path]) -> FoundRun:
     if state == "interrupted":
         return FoundRun("stopped", str(folder))
     return FoundRun("failed", str(folder), f"it ended as {state}")
+
+
+def refusal(joined: JoinedRows, data: RunData) -> str:
+    """Why rows are not to be trained on; "" where nothing speaks against them."""
+    if joined.fresh < data.least:
+        others = joined.rows - joined.fresh
+        old = f", and {others} are older or do not say when they were met" if others else ""
+        return (
+            f"{joined.fresh} rows of {data.payloads} that are younger than {data.max_age:,.0f} s "
+            f"have a label{old}; {data.least} are asked for (run.data.least)"
+        )
+    if joined.emptied:
+        columns = ", ".join(map(repr, joined.emptied))
+        return (
+            f"the rows of {data.payloads} have next to no value of {columns}, which {data.base} "
+            "has: mend what sends them, or move them away"
+        )
+    return ""
+
+
+def _refused(kept: Sequence[Path]) -> str:
+    """Why a run's model was not published, by the tasks that refused it; "" where none did."""
+    if not kept:
+        return ""
+    try:
+        reasons = refusals(runs.read(kept[-1].parent).result.tasks)
+    except (EdgelineError, OSError, ValueError, LookupError, TypeError):
+        return ""
+    return f"Its model is refused: {' '.join(reasons)}"[:_TOLD_REFUSAL] if reasons else ""
 
 
 def _why(folder: Path, code: int, limit: float) -> str:

@@ -13,6 +13,8 @@ from edgeline.triggers import judging
 from edgeline.triggers.rules import CANDIDATE, TriggerRule, filled
 from edgeline.triggers.store import Firing
 
+BASELINE = "baseline"
+
 
 @dataclass(frozen=True)
 class FoundRun:
@@ -27,6 +29,10 @@ class FoundRun:
     state: Literal["absent", "running", "stopped", "succeeded", "failed"]
     place: str = ""
     said: str = ""
+
+
+class RefusedRunError(EdgelineError):
+    """A run that is not begun, now or later: the sentence is its end."""
 
 
 class Launcher(Protocol):
@@ -53,6 +59,7 @@ class Launcher(Protocol):
         """Begin a run that is absent or stopped; its place.
 
         Raises:
+            RefusedRunError: it is not to be begun at all.
             UnavailableError: nobody can tell whether it has begun.
             EdgelineError: it is refused.
         """
@@ -70,7 +77,32 @@ def arguments(firing: Firing, known: Mapping[str, Parameter]) -> dict[str, Any]:
         "until": judging.told(firing.decided),
     }
     given: dict[str, Any] = filled(dict(rule.run.parameters), places)
-    return {**given, **candidate(rule, known)}
+    return {**given, **candidate(rule, known), **gate(rule, known)}
+
+
+def gate(rule: TriggerRule, known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The parameter by which a run here, which nobody watches, is compared with what is published;
+    none where the rule names something to compare with, or the pipeline compares with nothing."""
+    named = fields_called(BASELINE, known)
+    if not rule.run.is_here or not named or _names_baseline(rule):
+        return {}
+    return {named[0].called: "latest"}
+
+
+def is_compared(rule: TriggerRule, known: Mapping[str, Parameter]) -> bool:
+    """Whether a rule's models are compared with what is published, as far as its pipeline can."""
+    return bool(not fields_called(BASELINE, known) or _names_baseline(rule) or gate(rule, known))
+
+
+def _names_baseline(rule: TriggerRule) -> bool:
+    """Whether a rule's parameters name a baseline, as a field or in an object, or say none."""
+    set_ = {name.rpartition(".")[2] for name in rule.run.parameters} | {
+        field
+        for value in rule.run.parameters.values()
+        if isinstance(value, dict)
+        for field in value
+    }
+    return bool(set_ & {BASELINE, "baseline_model_uri"})
 
 
 def candidate(rule: TriggerRule, known: Mapping[str, Parameter]) -> dict[str, Any]:

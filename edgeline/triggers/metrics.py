@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from time import time
 
 from edgeline.server.metrics import escaped, resident, under_heads
@@ -20,14 +20,19 @@ METRICS = {
     "edgeline_trigger_devices": ("gauge", "Devices that speak for a rule, on one feature."),
     "edgeline_trigger_quorum": ("gauge", "Devices that a rule asks for."),
     "edgeline_trigger_runs": ("gauge", "Runs that are remembered, by rule and state."),
+    "edgeline_trigger_mqtt_connected": ("gauge", "1 while the MQTT broker is there."),
+    "edgeline_trigger_mqtt_events_total": (
+        "counter",
+        "Events from the MQTT broker by what came of them: as above, and refused.",
+    ),
     "edgeline_trigger_open_runs": ("gauge", "Runs that have not ended."),
     "process_resident_memory_bytes": ("gauge", "Resident memory of this process."),
 }
 
 
-def render(store: TriggerStore, statuses: Counter[int]) -> bytes:
-    """The text format."""
-    lines = under_heads(_samples(store, statuses), METRICS)
+def render(store: TriggerStore, statuses: Counter[int], more: Iterable[str] = ()) -> bytes:
+    """The text format; `more` are samples that others count."""
+    lines = under_heads((*_samples(store, statuses), *more), METRICS)
     return "\n".join([*lines, ""]).encode(errors="backslashreplace")
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ from edgeline.triggers.judging import told
 
 MOST = 1_000_000  # labels that are held, and so rows that are joined
 LONGEST = 1 << 20  # bytes of a line
+_JUDGED = 30  # rows from which on columns without values are told
+_FEW = 0.05  # the share of values below which a column counts as empty
+_LOOKED_AT = 10_000  # rows of the base
 _NAMED = 10  # damaged files that are told by name
 _SUFFIXES = (".jsonl", ".jsonl.gz")
 _TIME = "edgeline_time"
@@ -35,10 +40,14 @@ class JoinedRows:
 
     Attributes:
         rows: how many were written.
+        fresh: those of them that a device has met since a time.
+        emptied: columns that the base has values of, and these rows next to none.
         facts: the same with what was left out, and why, for people.
     """
 
     rows: int
+    fresh: int
+    emptied: tuple[str, ...]
     facts: Mapping[str, Any]
 
 
@@ -61,7 +70,13 @@ class MetRow:
 
 
 def join(
-    base: Path, payloads: Path, labels: Path, target: Path, model: str, since: float
+    base: Path,
+    payloads: Path,
+    labels: Path,
+    target: Path,
+    model: str,
+    since: float,
+    fresh_since: float = 0.0,
 ) -> JoinedRows:
     """Write the rows that have a label, as CSV with the base's header.
 
@@ -71,6 +86,7 @@ def join(
         model: whose rows; empty: of all models there.
         since: seconds since 1970: rows whose file, and whose label's file, were last written
             before it are left out; 0: none are.
+        fresh_since: rows that were met after it count as fresh; their own time says so.
 
     Raises:
         EdgelineError: a file cannot be read, or the base has no header.
@@ -81,7 +97,8 @@ def join(
     known = _labels(labels, counts, damaged)
     files = _payload_files(payloads, model)
     last = _last(files, known, counts, damaged)
-    filled: set[str] = set()
+    met: set[str] = set()  # names that rows have, with a value or without
+    filled: Counter[str] = Counter()
     try:
         with open(target, "w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
@@ -97,11 +114,16 @@ def join(
                 if any(isinstance(cell, (list, dict)) for cell in cells):
                     counts["with_lists"] += 1  # which no cell of CSV holds
                     continue
+                met.update(row.columns, label.columns)
                 filled.update(n for n, cell in zip(header, cells, strict=True) if cell is not None)
+                counts["fresh"] += _met_at(row) >= fresh_since
                 writer.writerow("" if cell is None else cell for cell in cells)
                 counts["rows"] += 1
     except OSError as error:
         raise at_path(error, f"{target} cannot be written ({error.strerror}).") from error
+    few = counts["rows"] * _FEW
+    emptied = [name for name in header if name in met and filled[name] <= few]
+    emptied = _usual(base, emptied) if counts["rows"] >= _JUDGED and emptied else []
     left_out = (
         *("too_early", "without_label", "repeated_rows", "rows_without_key", "with_lists"),
         *("repeated_labels", "labels_without_key", "labels_beyond_most", "damaged_lines"),
@@ -109,12 +131,33 @@ def join(
     facts = {
         "since": told(since) if since else None,
         "rows": counts["rows"],
+        "fresh": counts["fresh"],
+        "emptied": emptied,
         **{name: counts[name] for name in left_out},
         "labels_without_row": len(known) - len(last),
         "damaged_files": sorted(set(damaged))[:_NAMED],
         "columns_never_filled": [n for n in header if n not in filled] if counts["rows"] else [],
     }
-    return JoinedRows(counts["rows"], facts)
+    return JoinedRows(counts["rows"], counts["fresh"], tuple(emptied), facts)
+
+
+def _met_at(row: MetRow) -> float:
+    """When a device met a row, in seconds since 1970; 0 where it does not say."""
+    try:
+        found = datetime.fromisoformat(str(row.columns.get(_TIME, "")).replace("Z", "+00:00"))
+    except ValueError:
+        return 0.0
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _usual(base: Path, columns: list[str]) -> list[str]:
+    """Those of some columns that most of the base's first rows have a value of."""
+    seen, filled = 0, Counter[str]()
+    with open(base, encoding="utf-8-sig", newline="") as stream:
+        for row in itertools.islice(csv.DictReader(stream), _LOOKED_AT):
+            seen += 1
+            filled.update(name for name in columns if row.get(name))
+    return [name for name in columns if filled[name] > seen / 2]
 
 
 def _header(base: Path) -> list[str]:

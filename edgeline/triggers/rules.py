@@ -63,12 +63,17 @@ class RunData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             one are left out.
         since: `base`: all such rows; `succeeded`: those that have come, or whose label has, since
             the rule's last run that succeeded.
+        least: so many of these rows have to be younger than `max_age`; with fewer the run is
+            refused.
+        max_age: what is older, by the time at which a device has met it, tells nothing of now.
     """
 
     base: RuleText
     payloads: RuleText
     labels: RuleText
     since: Literal["base", "succeeded"] = "base"
+    least: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
+    max_age: RuleSeconds = 30 * DAY
 
 
 class RunOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

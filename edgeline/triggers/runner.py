@@ -20,7 +20,7 @@ from time import monotonic, time
 
 from edgeline.errors import EdgelineError, first_line
 from edgeline.triggers.here import LocalLauncher
-from edgeline.triggers.launching import FoundRun, Launcher
+from edgeline.triggers.launching import FoundRun, Launcher, RefusedRunError
 from edgeline.triggers.rules import DAY
 from edgeline.triggers.store import (
     DECIDED,
@@ -117,6 +117,8 @@ class FiringRunner:
                 self._tell(firing, found)
         except sqlite3.Error:
             raise
+        except RefusedRunError as refused:
+            self._end(firing, FAILED, str(refused))
         except Exception as error:  # of this run: the others go on
             self._wait(firing, error)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.monitoring.cloud_events import read_key
 from edgeline.pipelines import catalogue
+from edgeline.pipelines.parameters import parameters_of
 from edgeline.server import access, periodic
 from edgeline.server.ending import on_signal
 from edgeline.server.errors import Code, ServingError
@@ -21,6 +22,7 @@ from edgeline.server.listening import bind, end_connections, listen, tls
 from edgeline.server.metrics import Metrics
 from edgeline.server.settings import NO_TOKENS, ServerSettings
 from edgeline.server.watching.logs import AccessLog
+from edgeline.server.watching.mqtt_broker import MqttBroker
 from edgeline.triggers import launching, rules
 from edgeline.triggers.app import TriggerApp
 from edgeline.triggers.here import LocalLauncher, pipeline_of
@@ -29,6 +31,7 @@ from edgeline.triggers.rules import TriggerFile
 from edgeline.triggers.runner import FiringRunner
 from edgeline.triggers.steady_time import SteadyTime
 from edgeline.triggers.store import Firing, TriggerStore
+from edgeline.triggers.subscribing import EventSubscriber
 from edgeline.triggers.there import ServerLauncher
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class TriggerSettings:
         devices: a file with the keys of devices, or the address of their fleet's server; with it,
             what is of a device is signed by that device. None: without.
         fleet_token: a bearer token of the scope `read` for that server; empty: none.
+        mqtt: a broker that events come from, too; None: they come by HTTP alone.
     """
 
     state: Path
@@ -58,6 +62,7 @@ class TriggerSettings:
     rate: float = 50.0
     devices: str | None = None
     fleet_token: str = ""
+    mqtt: MqttBroker | None = None
 
 
 def read(path: Path) -> TriggerFile:
@@ -71,6 +76,12 @@ def read(path: Path) -> TriggerFile:
         try:
             definition = catalogue.load(pipeline_of(rule.run.pipeline, path.parent))
             launching.check(rule, definition)
+            if not launching.is_compared(rule, parameters_of(definition)):
+                log.warning(
+                    "Rule %r runs on a server, and its models are not compared with what is "
+                    "published: set baseline in its parameters, to latest or to nothing.",
+                    rule.name,
+                )
         except EdgelineError as error:
             raise UsageError(f"{path}: {error}") from error
         if (data := rule.run.data) is not None:
@@ -140,6 +151,13 @@ async def _serve(
     scheme = "https" if http.certificate else "http"
     allowed = access.read(http.token_file, http.own_names, scheme)
     app = TriggerApp(store, runner, allowed, http, keys, settings.rate, devices)
+    subscriber = None
+    if settings.mqtt is not None:
+        remembered = declared.max_age + declared.max_ahead
+        subscriber = EventSubscriber(
+            settings.mqtt, store, keys, runner.wake, settings.state, remembered
+        )
+        app.more = subscriber.lines
     every = AccessLog(http.access_log) if http.access_log else None
     server = HttpServer(
         http,
@@ -155,10 +173,14 @@ async def _serve(
         log.info("Taking events for %d rules of %s on port %d.", len(store.rules), path, port)
         if started is not None:
             started(port)
+        if subscriber is not None:
+            subscriber.start()
         sweeping = asyncio.ensure_future(periodic.sweep(server, lambda: None))
         await stop.wait()
         log.info("Stopping: what runs goes on, and is found at the next start.")
         await end_connections(server, listeners, http.stop_time)
         sweeping.cancel()
+        if subscriber is not None:
+            await asyncio.to_thread(subscriber.stop)
         app.close()
         await asyncio.to_thread(runner.stop, _END_TIME)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from brokers import Mosquitto, Subscriber
 from running import DATA, Running, eventually
 from test_page import browse
 
@@ -565,3 +566,31 @@ def asked(observe, instance, rows: dict[str, np.ndarray], identity: str) -> None
     """A prediction of a request that names itself, as a worker observes it."""
     request = SimpleNamespace(headers={b"x-request-id": identity.encode()}, served=None)
     tracing.around(lambda each: observe(rows, each.run(rows)), request)(instance)
+
+
+def test_labels_that_found_their_answers_and_decay_go_to_a_broker(start, binary, tmp_path):
+    broker = Mosquitto(tmp_path / "broker")
+    subscriber = Subscriber(broker)
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    options = ("--mqtt", url, "--mqtt-login", str(broker.login), "--mqtt-answers", "none")
+    server = start(binary, *OFTEN, *options, "--device", "edge-7")
+    random = np.random.default_rng(5)
+    for number in range(2):
+        given = random.uniform(0.4, 0.9, 500)
+        predict(server, given, f"r{number}")
+        truth = random.random(500) < given**2
+        label(server, {"id": f"r{number}", "label": truth.astype(int).tolist(), "model": "line"},
+              {"id": "never asked", "label": 1})  # fmt: skip
+    label(server, {"id": "r1", "row": 3, "label": 1})  # it came before
+    topics = [f"edgeline/edge-7/line/{each}" for each in ("labels", "alerts", "answers")]
+    eventually(lambda: len(subscriber.of(topics[0])) == 2 and bool(subscriber.of(topics[1])))
+    sent = [each for message in subscriber.of(topics[0]) for each in message["labels"]]
+    assert [each["id"] for each in sent] == ["r0", "r1"]
+    assert sent[1].keys() == {"id", "label"} and len(sent[1]["label"]) == 500
+    assert {each["type"].rpartition(".")[0] for each in subscriber.of(topics[1])} == {
+        "io.edgeline.decay", "io.edgeline.drift"
+    }  # fmt: skip
+    assert topics[2] not in subscriber.messages
+    subscriber.close()
+    server.stop()
+    broker.stop()

@@ -75,19 +75,21 @@ def test_the_page_in_a_browser(start, tmp_path):
     assert 'id="login" class="card" hidden' in shown
 
 
-def test_rows_out_of_range_are_on_the_page(start, tmp_path):
+def test_rows_out_of_range_and_what_is_sent_are_on_the_page(start, tmp_path):
     made = bundle(tmp_path / "m", model(2.0))
     (made / ranges.FILE).write_bytes(ranges.dumps({"amount": ranges.FeatureRange(0.0, 1.0)}))
     files = artifacts.list_files(made)
     files.pop(bundles.MANIFEST)
     read = bundles.read_manifest(made)
     bundles.write_manifest(made, dataclasses.replace(read, files=files))
-    server = start(made, "--poll=0")
+    server = start(made, "--poll=0", "--mqtt=mqtt://127.0.0.1:1/site-4")
     for _ in range(2):
         assert server.ask("POST", "/v1/models/m:predict", ROW)[0] == 200
     shown = browse(server, tmp_path / "profile")
     assert ">out of range<" in shown
     assert "Rows out of range: amount 2." in shown
+    assert ">no broker<" in shown and "mqtt://127.0.0.1:1/site-4 · 0 messages sent" in shown
+    assert "<td>m</td><td>0 B</td><td>0 B</td><td>0 B</td><td>0 B</td><td>34 B</td>" in shown
 
 
 def test_a_recorded_row_can_be_tried(start, tmp_path):

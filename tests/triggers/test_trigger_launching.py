@@ -19,6 +19,7 @@ from trigger_serving import Serving
 
 from edgeline.errors import EdgelineError
 from edgeline.triggers.here import LocalLauncher
+from edgeline.triggers.launching import RefusedRunError
 from edgeline.triggers.rules import TriggerRule
 from edgeline.triggers.serving import read
 from edgeline.triggers.store import Firing
@@ -38,12 +39,31 @@ def arguments(folder: Path, since: float = 0.0, **rule: Any) -> dict[str, Any]:
 def test_a_run_is_given_its_parameters_with_the_places_filled_in(tmp_path: Path):
     run = {"pipeline": "taxi", "parameters": {"steps": 7, "model_name": "{model}-{rule}"}}
     found = arguments(tmp_path, run=run, model="taxi")
-    assert found == {"steps": 7, "model_name": "taxi-retrain", "delivery.candidate": ""}
+    compared = {"delivery.candidate": "", "evaluation.baseline": "latest"}
+    assert found == {"steps": 7, "model_name": "taxi-retrain", **compared}
     found = arguments(tmp_path, run=run, model="taxi", then="candidate")
     assert found["delivery.candidate"] == "retrain"
+    for own in ({"baseline": ""}, {"evaluation": {"baseline_model_uri": "x"}}):
+        assert "evaluation.baseline" not in arguments(tmp_path, run={**run, "parameters": own})
     run["parameters"] = {"cache_name": "{mark} {since} {until}"}
     found = arguments(tmp_path, run=run)
     assert found["cache_name"] == "retrain-1 1970-01-01T00:00:00Z 2027-01-15T08:00:00Z"
+
+
+def test_a_rule_on_a_server_whose_models_nothing_is_compared_with_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, said = tmp_path / "triggers.yaml", "are not compared with what is published"
+    text = "rules:\n  - name: a\n    signals: [drift]\n    run:\n      pipeline: taxi\n"
+    for more, is_told in (
+        ("where: http://kfp", True),
+        ("where: http://kfp\n      parameters: {baseline: latest}", False),
+        ("where: here", False),
+    ):
+        caplog.clear()
+        file.write_text(f"{text}      {more}\n")
+        read(file)
+        assert (said in caplog.text) == is_told, more
 
 
 def test_a_run_is_given_the_base_and_the_rows_since(tmp_path: Path):
@@ -61,6 +81,9 @@ def test_a_run_is_given_the_base_and_the_rows_since(tmp_path: Path):
     # a run that has succeeded since changes nothing, unless the rule asks for that
     assert arguments(tmp_path, since=NOW, **given)["data"] == f"{tmp_path / 'base.csv'},{rows}"
     data["since"] = "succeeded"
+    with pytest.raises(RefusedRunError, match=r"^Refused before it began: 0 rows of payloads "):
+        arguments(tmp_path, since=NOW, **given)
+    data["least"] = 0
     assert arguments(tmp_path, since=NOW, **given)["data"] == str(tmp_path / "base.csv")
     assert json.loads(rows.with_name("rows.json").read_text())["too_early"] == 1
 

@@ -65,6 +65,8 @@ def test_rows_with_a_label_are_added_and_read(places):
     assert dict(joined.facts) == {
         "since": None,
         "rows": 3,
+        "fresh": 3,
+        "emptied": [],
         "too_early": 0,
         "without_label": 1,
         "repeated_rows": 1,

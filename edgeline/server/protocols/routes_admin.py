@@ -129,6 +129,7 @@ def overview(state: ServerState, updates: Updates | None) -> dict[str, object]:
         "models": [_model(state, name) for name in sorted(served.models)],
         **_rollouts(state),
         "updates": updates.status() if updates else None,
+        "mqtt": state.mqtt.status() if state.mqtt else None,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeline.monitoring.cloud_events import event, source_of
 from edgeline.monitoring.events import CONCEPT, ESTIMATED, MEASURED, decay_data, drift_event
-from edgeline.server.watching.delivery import Delivery
+from edgeline.server.watching.outbox import EventReceiver
 
 log = logging.getLogger("edgeline.server")
 AGAIN = 3600.0  # seconds after which what goes on is told again
@@ -39,7 +39,9 @@ class AlertMemory:
 class Alerts:
     """Compares each judgement of a version with the last one; `delivery` may be None."""
 
-    def __init__(self, delivery: Delivery | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, delivery: EventReceiver | None, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._delivery = delivery
         self._told = AlertMemory(clock)
 
@@ -61,7 +63,9 @@ class Alerts:
 class DecayAlerts:
     """Compares each look at a version's decay with the last one; `delivery` may be None."""
 
-    def __init__(self, delivery: Delivery | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, delivery: EventReceiver | None, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._delivery = delivery
         self._told = AlertMemory(clock)
 

@@ -12,7 +12,7 @@ import logging
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from edgeline.errors import EdgelineError, first_line
@@ -33,6 +33,8 @@ from edgeline.server.watching.watched_models import Watching
 log = logging.getLogger("edgeline.server")
 _MOST_PLACES = 100_000  # files that are remembered
 
+OnLabels = Callable[[str, list[Mapping[str, Any]]], None]  # of a model
+
 
 class Labelling:
     """The labels of all models. Safe for threads.
@@ -47,14 +49,16 @@ class Labelling:
         settings: ServerSettings,
         watching: Watching,
         models: Callable[[], Iterable[str]],
+        on_labels: OnLabels | None = None,
     ) -> None:
-        """`models` gives the names of the models that are served.
+        """`models` gives the names of the models that are served, and `on_labels` is told of labels
+        that have found their answers.
 
         Raises:
             UsageError: `labels` is a place that cannot be read from.
             EdgelineError: the environment has no keys for it.
         """
-        self._watching, self._models = watching, models
+        self._watching, self._models, self._on_labels = watching, models, on_labels
         self.counts: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -83,17 +87,22 @@ class Labelling:
                 found = read_line(line)
                 if name not in pieces:
                     pieces[name] = LabelPiece(self._decays(name))
-                pieces[name].add(found, place)
+                told = {field: value for field, value in line.items() if field != "model"}
+                pieces[name].add(found, place, told if self._on_labels else None)
             except EdgelineError as error:
                 results.refuse(place, str(error).rstrip("."))
                 continue
             if len(pieces[name].keys) >= PIECE:
-                pieces.pop(name).join(results)
-        for piece in pieces.values():
-            piece.join(results)
+                self._tell(name, pieces.pop(name).join(results))
+        for name, piece in pieces.items():
+            self._tell(name, piece.join(results))
         with self._lock:
             self.counts.update(results.counts)
         return results
+
+    def _tell(self, model: str, lines: list[Mapping[str, Any]]) -> None:
+        if self._on_labels is not None and lines:
+            self._on_labels(model, lines)
 
     def look(self) -> LabelResults:
         """Read what is new in the place of `--labels`; what came of its lines."""

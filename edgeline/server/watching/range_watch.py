@@ -20,7 +20,7 @@ from edgeline.monitoring.range_check import RangeCheck
 from edgeline.server.metrics import VERSIONS, escaped
 from edgeline.server.models.model import Description
 from edgeline.server.settings import IGNORE, REFUSE, ServerSettings
-from edgeline.server.watching.delivery import Delivery
+from edgeline.server.watching.outbox import EventReceiver
 
 log = logging.getLogger("edgeline.server")
 ModelVersion = tuple[str, int]
@@ -29,7 +29,7 @@ ModelVersion = tuple[str, int]
 class RangeWatch:
     """The counts of all versions. Safe for threads; `delivery` may be None."""
 
-    def __init__(self, settings: ServerSettings, delivery: Delivery | None) -> None:
+    def __init__(self, settings: ServerSettings, delivery: EventReceiver | None) -> None:
         self._mode, self._window = settings.out_of_range, settings.drift_window
         self._delivery = delivery
         self._counts: dict[ModelVersion, Counter[str]] = {}
