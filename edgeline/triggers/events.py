@@ -23,7 +23,7 @@ import orjson
 
 from edgeline.monitoring.cloud_events import signature as signature
 from edgeline.server.errors import Code, ServingError, invalid, shown
-from edgeline.server.fleet.protocol import DEVICE
+from edgeline.server.fleet.protocol import DEVICE, SOON
 from edgeline.server.fleet.protocol import SIGNATURE as DEVICE_SIGNATURE
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read(
 
     Raises:
         ServingError: 400, it is malformed; 401 or 403, its signature is missing or another; 413, it
-            is too large; 415, it is not of these forms.
+            is too large; 415, it is not of these forms; 503, its device is not known yet.
     """
     kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
     is_binary = b"ce-specversion" in headers and kind not in (STRUCTURED, BATCH)
@@ -165,6 +165,12 @@ def _device_of(headers: Mapping[bytes, bytes], body: bytes, devices: DeviceKeys)
     signature = headers.get(DEVICE_SIGNATURE.lower().encode(), b"")
     if not device and not signature:
         return ""
+    if not devices.knows(device):
+        raise ServingError(
+            Code.UNAVAILABLE,
+            f"There is no key of {shown(device)} here, and the keys are read again within "
+            f"{SOON:.0f} s: ask again where it has just been enrolled.",
+        )
     if not devices.has_signed(device, signature, body):
         raise ServingError(
             Code.PERMISSION_DENIED, "The signature is not by the key of a device known here."

@@ -1,11 +1,14 @@
-"""From a stream that has shifted to a model that serves it, and nobody looks: drift is a signed
-event, the event a retraining, its model a signed version, which is a canary and then serves."""
+"""From a stream that has shifted to a model that serves it everywhere, and nobody looks: drift is
+an event that the device has signed, the event a retraining, its model a signed version with waves;
+on the devices of the first wave it is a canary and then serves, they tell their fleet, and the
+fleet's watch opens the wave of all."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -18,9 +21,10 @@ import numpy as np
 import pytest
 from command import edgeline
 
-for folder in ("server", "triggers", ""):
+for folder in ("server", "triggers", "fleet", ""):
     sys.path.append(str(Path(__file__).parents[1] / folder))
 
+from fleet_serving import FleetServing  # noqa: E402
 from publishing import PASSPHRASE, model  # noqa: E402
 from running import MIXED, Running, eventually  # noqa: E402
 from trigger_serving import KEY, Serving  # noqa: E402
@@ -28,8 +32,9 @@ from trigger_serving import KEY, Serving  # noqa: E402
 from edgeline import artifacts  # noqa: E402
 from edgeline.artifacts import bundle, reference  # noqa: E402
 from edgeline.artifacts.features import Feature  # noqa: E402
+from edgeline.artifacts.waves import WHOLE, Wave, WavePlan, position  # noqa: E402
 from edgeline.pipelines import taxi  # noqa: E402
-from edgeline.repository import actions, keys  # noqa: E402
+from edgeline.repository import actions, keys, wave_actions  # noqa: E402
 from edgeline.runtimes.interpreter import load  # noqa: E402
 
 RETRAIN = """
@@ -93,18 +98,77 @@ def passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "server"))
 
 
-def serve(folder: Path, triggers: Serving, *options: str, **canary: Any) -> Running:
-    """A device of the signed repository in a folder, whose new versions are canaries first."""
-    shutil.copy(folder / "repository" / "metadata" / "1.root.json", folder / "root.json")
-    (folder / "rollouts.json").write_text(json.dumps({"rollouts": [canary]}))
-    return Running(
-        folder / "repository",
-        *("--root", str(folder / "root.json"), "--state", str(folder / "state"), "--poll", "0.5"),
-        *("--rollouts", str(folder / "rollouts.json"), "--device", "edge-7"),
-        *("--webhook", f"http://127.0.0.1:{triggers.http}/events"),
-        *("--webhook-key", str(folder / "key"), "--drift-rate", "5000", "--drift-judge", "0.3"),
-        *options,
-    )
+WATCH = """\
+interval: 1
+rules:
+  - model: {model}
+    limits: {{failed: 0.5, min_devices: 1, soak: 0}}
+"""
+
+
+class Loop:
+    """A fleet of two devices of the signed repository in a folder, its list, watch and triggers.
+
+    `first` is in the wave of 1 % of version 2 and has the options, `other` is not. New versions are
+    canaries first.
+    """
+
+    def __init__(self, folder: Path, rule: str, *options: str, model: str, **canary: Any) -> None:
+        self.folder, self.model = folder, model
+        repository, signing = str(folder / "repository"), [str(folder / "keys")]
+        plan = WavePlan((Wave(WHOLE // 100), Wave(WHOLE)))
+        wave_actions.usual_waves(repository, model, plan, signing)
+        shutil.copy(folder / "repository" / "metadata" / "1.root.json", folder / "root.json")
+        (folder / "rollouts.json").write_text(
+            json.dumps({"rollouts": [{"model": model, **canary}]})
+        )
+        (folder / "watch.yaml").write_text(WATCH.format(model=model))
+        (folder / "list").mkdir()
+        self.fleet = FleetServing(folder / "list")
+        self.triggers = Serving(
+            folder, "--webhook-key", "key", "--fleet", self.fleet.url, rules=rule
+        )
+        self.first, self.other = (self.device(first, *options) for first in (True, False))
+        self.watch = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "edgeline", "fleet", "watch", "watch.yaml", "--json"),
+                *("--fleet", self.fleet.url, "--repository", repository, "--key", "keys"),
+            ],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def device(self, first: bool, *options: str) -> Running:
+        """A server whose place is in the first wave, or not."""
+        below = WHOLE // 100 << 64
+        name = next(
+            name
+            for name in (f"edge-{number}" for number in range(100_000))
+            if (position(name, self.model, 2) * WHOLE < below) == first
+        )
+        place = self.folder / name
+        place.mkdir()
+        (place / "token").write_text(self.fleet.token(device=name))
+        return Running(
+            self.folder / "repository",
+            *("--root", str(self.folder / "root.json"), "--state", str(place), "--poll", "0.5"),
+            *("--rollouts", str(self.folder / "rollouts.json"), "--device", name),
+            *("--fleet", self.fleet.url, "--fleet-interval", "1", "--trial-time", "1"),
+            *("--enroll-token-file", str(place / "token")),
+            *("--webhook", f"http://127.0.0.1:{self.triggers.http}/events"),
+            *("--webhook-key", str(self.folder / "key"), "--drift-rate", "5000"),
+            *("--drift-judge", "0.3", *(options if first else ())),
+        )
+
+    def stop(self) -> list[str]:
+        """End all; what the devices and the watch have logged."""
+        self.watch.terminate()
+        told, _ = self.watch.communicate(timeout=60)
+        logs = [server.stop()[1] for server in (self.first, self.other)]
+        self.triggers.stop()
+        self.fleet.stop()
+        return [*logs, told]
 
 
 def decisions(server: Running) -> list[str]:
@@ -142,6 +206,7 @@ def arrays(shift: float, rows: int = 2000) -> dict[str, np.ndarray]:
     return {"amount": amount, "count": chance.integers(0, 5, (rows, 1)), "name": name}
 
 
+@pytest.mark.slow
 def test_a_small_model_is_replaced_without_a_hand(small: Path) -> None:
     rule = f"""\
 rules:
@@ -150,27 +215,32 @@ rules:
     signals: [drift]
     run: {{pipeline: retrain.py, parameters: {{folder: {small}}}}}
 """
-    triggers = Serving(small, "--webhook-key", "key", rules=rule)
-    server = serve(small, triggers, model="m", weight=0.5, requests=30, seconds=1)
-    columns = {name: array.tolist() for name, array in arrays(3.0, 100).items()}
-    columns["name"] = [[value.decode() for value in row] for row in columns["name"]]
+    loop = Loop(small, rule, model="m", weight=0.5, requests=30, seconds=1)
 
-    def rows(_: int) -> dict[str, Any]:
-        return {"path": "/v1/models/m:predict", "inputs": columns}
+    def asking(shift: float) -> Callable[[int], dict[str, Any]]:
+        columns = {name: array.tolist() for name, array in arrays(shift, 100).items()}
+        columns["name"] = [[value.decode() for value in row] for row in columns["name"]]
+        return lambda _: {"path": "/v1/models/m:predict", "inputs": columns}
 
-    client = Client(server, rows)
+    clients = [Client(loop.first, asking(3.0)), Client(loop.other, asking(1.0))]
     try:
-        eventually(lambda: "promote" in decisions(server), 40.0)
-        state = triggers.ask("GET", "/state")[1]
+        eventually(lambda: "promote" in decisions(loop.first), 60.0)
+        eventually(lambda: "promote" in decisions(loop.other), 60.0)
+        state = loop.triggers.ask("GET", "/state")[1]
     finally:
-        client.stop()
-        triggers.stop()
-        _, log = server.stop()
-    assert decisions_in_order(log) == ["start", "promote"], log
-    assert client.statuses == {200: client.asked}
+        for client in clients:
+            client.stop()
+        *logs, told = loop.stop()
+        print(told)  # shown where it fails
+    for client, log in zip(clients, logs, strict=True):
+        assert decisions_in_order(log) == ["start", "promote"], log
+        assert client.statuses == {200: client.asked}
+        assert "Traceback" not in log
     [run] = state["rules"][0]["runs"]
-    assert (run["state"], run["devices"]) == ("succeeded", ["/edge-7"])
-    assert "Traceback" not in log
+    assert (run["state"], len(run["devices"])) == ("succeeded", 1)
+    assert [
+        each["wave"] for each in map(json.loads, told.splitlines()) if each["action"] == "raise"
+    ]
 
 
 def decisions_in_order(log: str) -> list[str]:
@@ -221,17 +291,17 @@ rules:
     (tmp_path / "labels.jsonl").touch()
     (tmp_path / "payloads").mkdir()
     began = time.monotonic()
-    triggers = Serving(tmp_path, "--webhook-key", "key", rules=rule)
-    assert (tmp_path / "key").read_bytes().strip() == KEY
-    payloads = ("--payloads", str(tmp_path / "payloads"), "--payload-rate", "1")
-    server = serve(
-        *(tmp_path, triggers, *payloads, "--payload-every", "1", "--drift-rows", "300"),
+    loop = Loop(
+        *(tmp_path, rule, "--payloads", str(tmp_path / "payloads"), "--payload-rate", "1"),
+        *("--payload-every", "1", "--drift-rows", "300"),
         model="taxi",
         weight=0.2,
         requests=100,
         seconds=5,
         latency_ratio=0,
     )
+    assert (tmp_path / "key").read_bytes().strip() == KEY
+    server, triggers = loop.first, loop.triggers
     labels = open(tmp_path / "labels.jsonl", "a")  # noqa: SIM115
 
     def rows(number: int) -> dict[str, Any]:
@@ -251,25 +321,38 @@ rules:
 
     found: list[int] = []
     names = [each["name"] for each in server.ask("GET", "/v2/models/taxi")[1]["inputs"]]
-    client = Client(server, rows)
+    with open(tmp_path / "trips.csv", newline="") as stream:
+        usual = list(csv.DictReader(stream))
+
+    def as_before(number: int) -> dict[str, Any]:
+        row = usual[7919 * number % len(usual)]
+        time.sleep(0.02)
+        instance = {name: value(row[name]) for name in names}
+        return {"path": "/v1/models/taxi:predict", "instances": [instance]}
+
+    clients = [Client(server, rows), Client(loop.other, as_before)]
     try:
-        eventually(lambda: "promote" in decisions(server) or set(client.statuses) > {200}, 600.0)
+        for each in (server, loop.other):
+            eventually(lambda each=each: "promote" in decisions(each), 300.0)  # type: ignore[misc]
         took = time.monotonic() - began
         state = triggers.ask("GET", "/state")[1]
-        versions = server.ask("GET", "/v1/models/taxi")[1]["model_version_status"]
+        versions = loop.other.ask("GET", "/v1/models/taxi")[1]["model_version_status"]
     finally:
-        client.stop()
+        for client in clients:
+            client.stop()
         labels.close()
-        triggers.stop()
-        _, log = server.stop()
+        log, _, told = loop.stop()
+        print(told)  # shown where it fails
     [run] = state["rules"][0]["runs"]
     assert run["state"] == "succeeded", run
-    assert client.statuses == {200: client.asked}
+    for client in clients:
+        assert client.statuses == {200: client.asked}
     assert sum(found) > 0  # late labels have found their answers
     assert {each["version"]: each["state"] for each in versions}["2"] == "AVAILABLE"
     assert decisions_in_order(log)[:2] == ["start", "promote"], log
+    assert '"raise"' in told
     [evaluation] = tmp_path.glob("edgeline-triggers/runs/*/*/*/analyze/evaluation/artifact.json")
     compared = json.loads(evaluation.read_text())["metadata"]["published_baseline"]
     assert (compared["asked"], compared["version"]) == ("latest", 1)
     assert took < 600
-    print(f"The loop took {took:.0f} s, {client.asked} requests, none lost.")
+    print(f"The loop took {took:.0f} s, {sum(each.asked for each in clients)} requests, none lost.")

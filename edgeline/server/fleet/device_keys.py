@@ -22,6 +22,7 @@ from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import plain_file
 from edgeline.monitoring.cloud_events import check_url, shown
 from edgeline.server.fleet import signatures
+from edgeline.server.fleet.protocol import SOON
 from edgeline.stores import redirects
 
 PATH = "/v1/fleet/keys"
@@ -47,7 +48,7 @@ class DeviceKeys:
         if is_address(place):
             check_url(place, "--fleet")
         self._keys = self._read()
-        self._stop = threading.Event()
+        self._stop, self._asked_for = threading.Event(), threading.Event()
         threading.Thread(target=self._run, name="edgeline", daemon=True).start()
 
     def __len__(self) -> int:
@@ -58,12 +59,23 @@ class DeviceKeys:
         key = self._keys.get(device)
         return key is not None and signatures.is_signed(key, signature, body)
 
+    def knows(self, device: str) -> bool:
+        """Whether it has a key; if not, they are read again within `SOON`: it may be new."""
+        if device not in self._keys:
+            self._asked_for.set()
+        return device in self._keys
+
     def close(self) -> None:
         self._stop.set()
+        self._asked_for.set()
 
     def _run(self) -> None:
         fault = ""
-        while not self._stop.wait(AGAIN):
+        while not self._stop.wait(SOON):
+            self._asked_for.wait(AGAIN - SOON)
+            self._asked_for.clear()
+            if self._stop.is_set():
+                return
             try:
                 self._keys, fault = self._read(), ""
             except EdgelineError as error:
