@@ -10,6 +10,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,13 @@ def trips(tmp_path: Path) -> Path:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows[KEPT:])
+    met = datetime.now(timezone.utc).strftime("%Y-%m-%dT00:00:00.000")
     payloads = tmp_path / "payloads" / "taxi" / "1" / "day.jsonl"
     payloads.parent.mkdir(parents=True)
     with open(payloads, "w") as kept, open(tmp_path / "labels.jsonl", "w") as labels:
         for number, row in enumerate(rows[:KEPT]):
             features = {name: value(cell) for name, cell in row.items() if name != "tips"}
-            whence = {"edgeline_id": str(number), "edgeline_time": "2026-12-01T00:00:00.000"}
+            whence = {"edgeline_id": str(number), "edgeline_time": met}
             kept.write(json.dumps({**features, **whence, "edgeline_row": 0}) + "\n")
             if number % 3:
                 labels.write(json.dumps({"id": str(number), "tips": value(row["tips"])}) + "\n")
