@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgeline import artifacts
-from edgeline.artifacts import outcomes
+from edgeline.artifacts import device_profile, models, outcomes
 from edgeline.components.convert.convert import convert
 from edgeline.components.publish.publish import publish
 from edgeline.components.verify.findings import Limits
@@ -109,3 +109,33 @@ def test_convert_tells_what_the_file_says_and_verify_tells_the_same_line(
         requirements=asked,
     )
     assert not judged.approved and told in outcomes.of(judged.metadata)
+
+
+def test_what_was_measured_on_the_device_counts_in_place_of_this_machine(
+    verify, edge_model, tmp_path
+) -> None:
+    """A device's latency, too slow, keeps the model back; that of another graph says nothing."""
+    model = models.edge_model_path(artifacts.read(edge_model, models.EDGE_SCHEMA))
+    figures = {
+        "device": "Raspberry Pi 5",
+        "measured_at": "2026-01-31T12:00:00Z",
+        "model_sha256": "0" * 64,
+        "graph": device_profile.graph_of(model),
+        "p99_ms": 7.5,
+        "peak_bytes": 50_000_000,
+        "energy_mj": 3.0,
+    }
+    asked = {"target": "litert", "p99_ms": 5, "memory_mb": 60, "energy_mj": 2, "profile": figures}
+    result = verify({"devices": {"pi": asked}})
+    on = "(on Raspberry Pi 5, 2026-01-31, with other weights)"
+    assert result.metadata["reasons"] == [
+        f"pi: 99th percentile of latency is 7.5 ms {on}, at most 5 ms is required: 2.5 ms over.",
+        f"pi: energy of a prediction is 3 mJ {on}, at most 2 mJ is required: 1 mJ over.",
+    ]
+    asked["profile"] = {**figures, "graph": "0" * 64}
+    result = verify({"devices": {"pi": asked}})
+    assert result.approved
+    found = outcomes.of(artifacts.read(tmp_path / "verification", "verification/v1").metadata)
+    assert {(each.state, each.note) for each in found} == {
+        ("not measured", "its profile, on Raspberry Pi 5, is of a model with another graph")
+    }
