@@ -126,6 +126,7 @@ def test_energy_of_a_litert_model_may_be_required_where_a_profile_has_it(asked):
     value["devices"]["pi"]["energy_mj"] = 10
     requirements.check_devices(requirements.parse(value), ["litert"], [])
     value = asked(profile(energy_mj=None))
+    assert "energy_mj" not in value["devices"]["pi"]["profile"]  # Kubeflow passes no null
     value["devices"]["pi"]["energy_mj"] = 10
     with pytest.raises(EdgelineError, match="or a profile of a device that measures it"):
         requirements.check_devices(requirements.parse(value), ["litert"], [])

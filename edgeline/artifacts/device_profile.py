@@ -143,7 +143,7 @@ class DeviceProfile:
     @property
     def figures(self) -> dict[str, Any]:
         """What requirements have of it: see `requirements.DeviceFigures`."""
-        return {
+        found = {
             "device": shortened(self.device.name),
             "measured_at": self.measured_at,
             "model_sha256": self.model_sha256,
@@ -153,6 +153,7 @@ class DeviceProfile:
             "energy_mj": self.energy_mj,
             "caveats": list(self.caveats),
         }
+        return {name: value for name, value in found.items() if value is not None}
 
     def refuse_stale(self, where: str, now: datetime | None = None) -> None:
         """Refuse a profile that is too old, or of the future.

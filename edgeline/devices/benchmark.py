@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 MARK = b"edgeline-device-profile "  # as `supervisor` has it
 LITERT = "litert"
 INTERPRETER = "ai-edge-litert"
-BEYOND = 240.0  # seconds to wait for everything but the measurement
+BEYOND = 660.0  # seconds to wait for all but the measurement, longer than `supervisor` does
 MOST_ROWS = 4 << 20  # bytes
 MOST_WHEELS = 1 << 30  # bytes
 NO_OPERATORS = "the interpreter's Python interface does not give a profile by operator"
@@ -70,7 +70,7 @@ def measure(
         ],
         "seconds": seconds,
         "threads": threads,
-        "install": _packages(),
+        "install": _packages(wheels is not None),
     }
 
     def given() -> Iterator[bytes]:
@@ -100,8 +100,7 @@ def _refuse_what_is_not_measured(bundle: Bundle) -> None:
     if bundle.host_operations is not None:
         raise EdgelineError(
             f"{named} needs {', '.join(bundle.host_operations.named)} before its model, which only "
-            "its server computes: serve it on the device, and measure that with "
-            "python -m edgeline.server.load."
+            "its server computes: serve it on the device, whose metrics tell its latency."
         )
 
 
@@ -138,12 +137,17 @@ def _count(bundle: Bundle, rows: vectors.Vectors) -> int:
     return min(count, max(batch, MOST_ROWS // max(1, each)))
 
 
-def _packages() -> list[str]:
-    """What pip puts onto a device without an interpreter: the version that verified the model."""
+def _packages(given: bool) -> list[str]:
+    """What pip puts onto a device without an interpreter: of an index the version that is here.
+
+    Args:
+        given: whether there are wheels, whose version counts.
+    """
     try:
-        return [f"{INTERPRETER}=={version(INTERPRETER)}", "numpy"]
+        pinned = "" if given else f"=={version(INTERPRETER)}"
     except PackageNotFoundError:
-        return [INTERPRETER, "numpy"]
+        pinned = ""
+    return [f"{INTERPRETER}{pinned}", "numpy"]
 
 
 def _answer(address: SshAddress, output: bytes) -> Mapping[str, Any]:

@@ -26,22 +26,16 @@ def described(root: Path = Path("/")) -> dict[str, Any]:
     Args:
         root: above `proc`, `sys` and `etc`.
     """
-    name = _text(root / "proc/device-tree/model") or " ".join(
-        filter(
-            None,
-            (_text(root / f"sys/class/dmi/id/{each}") for each in ("sys_vendor", "product_name")),
-        )
-    )
+    machine = platform.machine()
     cpu = _fields(root / "proc/cpuinfo", ":")
+    processor = cpu.get("model name") or cpu.get("Hardware") or cpu.get("Processor") or machine
+    board = [_text(root / f"sys/class/dmi/id/{each}") for each in ("sys_vendor", "product_name")]
+    name = _text(root / "proc/device-tree/model") or " ".join(filter(None, board))
     release = _fields(root / "etc/os-release", "=")
     memory = _fields(root / "proc/meminfo", ":").get("MemTotal", "0").split()[0]
-    machine = platform.machine()
     return {
-        "name": name or "a device without a name",
-        "processor": cpu.get("model name")
-        or cpu.get("Hardware")
-        or cpu.get("Processor")
-        or machine,
+        "name": name or f"{processor}, {machine}",
+        "processor": processor,
         "cores": len(os.sched_getaffinity(0)),
         "machine": machine,
         "system": release.get("PRETTY_NAME", "").strip('"') or platform.system(),

@@ -26,7 +26,7 @@ from typing import Any
 MARK = "edgeline-device-profile "
 SILENCE = 30.0  # seconds without a byte, after which nobody waits any more
 EVERY = 0.5  # seconds between two samples of the device
-BEYOND = 180.0  # seconds for everything but the measurement itself
+BEYOND = 600.0  # seconds for everything but the measurement itself
 TRANSFER = 600  # seconds for the files to come
 ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM)
 LEAST_PYTHON = (3, 10)  # with which ai-edge-litert can be installed

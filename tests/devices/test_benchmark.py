@@ -37,6 +37,13 @@ def device(ssh_device: SshDevice, monkeypatch: pytest.MonkeyPatch) -> SshDevice:
 
 
 @pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A Python with nothing beside the standard library."""
+    venv.create(tmp_path / "bare")
+    return tmp_path / "bare" / "bin" / "python"
+
+
+@pytest.fixture
 def pictures(bundle_of: Callable[..., Path]) -> Path:
     """A bundle with recorded rows."""
     folder = bundle_of("cnn_float.tflite")
@@ -110,52 +117,45 @@ def test_a_host_whose_key_is_not_known_is_refused_and_stays_unknown(device, pict
         device.known_hosts.write_text(known)
 
 
-def test_what_the_device_lacks_is_told_with_the_way_out(device, pictures, tmp_path):
+def test_what_the_device_lacks_is_told_with_the_way_out(device, pictures, bare):
     with pytest.raises(EdgelineError, match=r"does not have /nowhere/python3 .*: give the path"):
         measure(device, pictures, "/nowhere/python3")
-    bare = tmp_path / "bare"
-    venv.create(bare)
     with pytest.raises(EdgelineError, match="does not have a LiteRT interpreter, and its Python"):
-        measure(device, pictures, str(bare / "bin" / "python"))
+        measure(device, pictures, str(bare))
     assert not list(device.temporary.iterdir())
 
 
-def test_a_device_without_an_interpreter_is_lent_one_from_wheels(device, pictures, tmp_path):
+@pytest.mark.long
+def test_a_device_without_an_interpreter_is_lent_one_from_wheels(device, pictures, bare, tmp_path):
     """The wheels lead to this environment's packages: what is tried is how they get there."""
-    bare, wheels = tmp_path / "bare", tmp_path / "wheels"
-    venv.create(bare)
-    site = next(bare.glob("lib/python*/site-packages"))
     import pip
 
+    [site] = bare.parents[1].glob("lib/python*/site-packages")
     (site / "pip").symlink_to(Path(pip.__file__).parent)
+    wheels = tmp_path / "wheels"
     wheels.mkdir()
-    for package in benchmark._packages():
-        lend(wheels, package)
-    python = str(bare / "bin" / "python")
-    found = measure(device, pictures, python, wheels=wheels)
+    lend(wheels, "ai_edge_litert")
+    lend(wheels, "numpy")
+    found = measure(device, pictures, str(bare), wheels=wheels)
     assert found.installed and found.rows_compared == 5
     assert not list(device.temporary.iterdir())
     (wheels / "numpy-1-py3-none-any.whl").unlink()
     with pytest.raises(EdgelineError, match="give its wheels with --wheels FOLDER"):
-        measure(device, pictures, python, wheels=wheels)
+        measure(device, pictures, str(bare), wheels=wheels)
     assert not list(device.temporary.iterdir())
 
 
-def lend(folder: Path, package: str) -> None:
-    """A wheel whose only content is a way to this environment's package."""
-    name, _, version = package.replace("-", "_").partition("==")
-    version = version or "1"
+def lend(folder: Path, name: str) -> None:
+    """A wheel whose only content is a way to this environment's package of that name."""
     here = Path(np.__file__).parents[1]
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+    info = f"{name}-1.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr(
             f"{name}/__init__.py",
             f"import sys\nsys.path.insert(0, {str(here)!r})\ndel sys.modules[__name__]\n"
             f"import {name}\n",
         )
-        wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
