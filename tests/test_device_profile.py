@@ -84,9 +84,10 @@ def test_a_file_names_a_profile_and_a_parameter_has_its_figures(asked):
 
 def test_a_device_that_was_busy_or_hot_is_named(asked):
     hot = DeviceHeat(True, ("the kernel cooled it",), 1.8, 50.0, 85.0, 2400.0, 1500.0)
-    value = asked(profile(others_cores=1.74, heat=hot))
+    value = asked(profile(others_cores=1.74, heat=hot, threads=4))
     note = requirements.parse(value).devices["pi"].profile.note("")
-    assert note.endswith("while other programs used 1.7 of 4 cores, while it was throttled")
+    busy = "while other programs used 1.7 of 4 cores"
+    assert note.endswith(f"{busy}, while it was throttled, with 4 threads")
 
 
 @pytest.mark.parametrize(("days", "why"), [(200, "more than 180 days ago"), (-9, "in the future")])

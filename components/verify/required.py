@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from edgeline.artifacts import Artifact, device_outcomes, device_profile, models, outcomes
@@ -78,7 +79,8 @@ def outcomes_of(
     """What came of each requirement of each device."""
     itself = compiled is None or subject.path == compiled.path
     facts: Mapping[str, Any] = compiled.metadata["facts"] if compiled else {}
-    size = compiled.metadata["size"] if compiled else models.edge_model_path(edge).stat().st_size
+    model = compiled.path / compiled.metadata["model"] if compiled else models.edge_model_path(edge)
+    size = compiled.metadata["size"] if compiled else model.stat().st_size
     mapped = compiled.metadata["share"] if compiled else None
     share = found.changed_decisions / found.rows
     on_device = ELSEWHERE if not itself else "on this machine"
@@ -90,7 +92,7 @@ def outcomes_of(
     for name, device in asked.items():
         told += outcomes.of_metrics(device.metrics, found.slices, name)
         if device.profile:
-            on_it = _of_profile(name, device, device.profile, subject)
+            on_it = _of_profile(name, device, device.profile, model)
         else:
             on_it = (
                 device_outcomes.of_latency(name, device, p99, p99_note),
@@ -108,10 +110,10 @@ def outcomes_of(
 
 
 def _of_profile(
-    name: str, device: DeviceRequirement, figures: DeviceFigures, subject: Subject
+    name: str, device: DeviceRequirement, figures: DeviceFigures, model: Path
 ) -> tuple[list[RequirementOutcome], ...]:
     """Latency, memory and energy as measured on the device; this machine's are not the device's."""
-    like = device_profile.likeness(subject.path, figures.model_sha256, figures.graph)
+    like = device_profile.likeness(model, figures.model_sha256, figures.graph)
     values: tuple[float | None, ...] = (figures.p99_ms, figures.peak_bytes, figures.energy_mj)
     note = figures.note(like or "")
     if like is None:

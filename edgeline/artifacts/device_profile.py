@@ -151,7 +151,7 @@ class DeviceProfile:
             "p99_ms": self.latency.p99_ms,
             "peak_bytes": self.peak_bytes,
             "energy_mj": self.energy_mj,
-            "caveats": list(self.caveats),
+            "caveats": [*self.caveats, *([f"with {self.threads} threads"] * (self.threads > 1))],
         }
         return {name: value for name, value in found.items() if value is not None}
 
