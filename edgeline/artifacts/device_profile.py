@@ -17,7 +17,7 @@ from typing import Any
 
 from edgeline.artifacts.folder import digest_of_listing, sha256
 from edgeline.errors import EdgelineError, UsageError, shortened
-from edgeline.formats import tflite, typed
+from edgeline.formats import typed
 
 FORMAT = "device_profile/v1"
 FILE = "device_profile.json"
@@ -217,6 +217,8 @@ def graph_of(model: str | Path) -> str:
     Raises:
         EdgelineError: the file is not such a model.
     """
+    from edgeline.formats import tflite  # numpy, which reading requirements does without
+
     found = tflite.read(model)
     graphs = [
         {
