@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from edgeline.artifacts import Artifact, device_outcomes, models, outcomes
+from edgeline.artifacts import Artifact, device_outcomes, device_profile, models, outcomes
 from edgeline.artifacts.device_outcomes import (
     ARENA,
     ENERGY,
@@ -22,7 +23,7 @@ from edgeline.artifacts.device_outcomes import (
     Devices,
 )
 from edgeline.artifacts.outcomes import RequirementOutcome
-from edgeline.artifacts.requirements import parse
+from edgeline.artifacts.requirements import DeviceFigures, DeviceRequirement, parse
 from edgeline.components.verify.findings import Limits, Subject
 from edgeline.components.verify.latency import Latency
 from edgeline.components.verify.parity import Parity
@@ -78,25 +79,48 @@ def outcomes_of(
     """What came of each requirement of each device."""
     itself = compiled is None or subject.path == compiled.path
     facts: Mapping[str, Any] = compiled.metadata["facts"] if compiled else {}
-    size = compiled.metadata["size"] if compiled else models.edge_model_path(edge).stat().st_size
+    model = compiled.path / compiled.metadata["model"] if compiled else models.edge_model_path(edge)
+    size = compiled.metadata["size"] if compiled else model.stat().st_size
     mapped = compiled.metadata["share"] if compiled else None
     share = found.changed_decisions / found.rows
     on_device = ELSEWHERE if not itself else "on this machine"
     p99 = latency.p99_ms if itself else facts.get(ESTIMATED)
     memory = facts.get(ARENA, latency.peak_bytes if itself else None)
+    p99_note = ESTIMATE if not itself and ESTIMATED in facts else on_device
+    memory_note = "arena" if ARENA in facts else on_device
     told: list[RequirementOutcome] = []
     for name, device in asked.items():
         told += outcomes.of_metrics(device.metrics, found.slices, name)
-        told += device_outcomes.of_latency(
-            name, device, p99, ESTIMATE if not itself and ESTIMATED in facts else on_device
-        )
-        told += device_outcomes.of_memory(
-            name, device, memory, "arena" if ARENA in facts else on_device
-        )
+        if device.profile:
+            on_it = _of_profile(name, device, device.profile, model)
+        else:
+            on_it = (
+                device_outcomes.of_latency(name, device, p99, p99_note),
+                device_outcomes.of_memory(name, device, memory, memory_note),
+                device_outcomes.of_energy(name, device, facts.get(ENERGY)),
+            )
+        told += on_it[0] + on_it[1]
         told += device_outcomes.of_size(name, device, size)
-        told += device_outcomes.of_energy(name, device, facts.get(ENERGY))
+        told += on_it[2]
         told += device_outcomes.at_most(
             f"{name}: changed decisions", device.changed_decisions, share
         )
         told += device_outcomes.of_mapped(name, device, mapped)
     return told
+
+
+def _of_profile(
+    name: str, device: DeviceRequirement, figures: DeviceFigures, model: Path
+) -> tuple[list[RequirementOutcome], ...]:
+    """Latency, memory and energy as measured on the device; this machine's are not the device's."""
+    like = device_profile.likeness(model, figures.model_sha256, figures.graph)
+    values: tuple[float | None, ...] = (figures.p99_ms, figures.peak_bytes, figures.energy_mj)
+    note = figures.note(like or "")
+    if like is None:
+        values = (None, None, None)
+        note = f"its profile, on {figures.device}, is of a model with another graph"
+    return (
+        device_outcomes.of_latency(name, device, values[0], note),
+        device_outcomes.of_memory(name, device, values[1], note),
+        device_outcomes.of_energy(name, device, values[2], note),
+    )

@@ -77,10 +77,10 @@ def of_size(name: str, device: DeviceRequirement, found: int) -> list[Requiremen
 
 
 def of_energy(
-    name: str, device: DeviceRequirement, found: float | None
+    name: str, device: DeviceRequirement, found: float | None, note: str = ""
 ) -> list[RequirementOutcome]:
     """Of a prediction, in millijoules."""
-    note = "" if found is not None else "nothing measures it here"
+    note = note or ("" if found is not None else "nothing measures it here")
     return at_most(f"{name}: energy of a prediction", device.energy_mj, found, " mJ", note)
 
 

@@ -9,6 +9,7 @@
         target: litert
         p99_ms: 5
         size_kb: 200
+        profile: gateway.json           # as `edgeline benchmark` wrote it
 
 Parameters carry the same as an object. Unknown and ill-typed fields are refused by their path.
 """
@@ -21,12 +22,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeline.errors import EdgelineError
+from edgeline.artifacts import device_profile
+from edgeline.errors import EdgelineError, asked_for
 from edgeline.formats import parameter_file
 from edgeline.formats.doubles import whole
 from edgeline.formats.quantisation import AUTO, NAMES
 
 NAME = "requirements"
+LITERT = "litert"
 SUFFIXES = (".yaml", ".yml")
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 _Above = Annotated[float, msgspec.Meta(gt=0)]
@@ -97,6 +100,37 @@ class TrendRequirement(_Part, frozen=True):
     versions_of: str = ""
 
 
+class DeviceFigures(_Part, frozen=True):
+    """What was measured on a device, of its profile: it counts in place of this machine's figures.
+
+    Attributes:
+        device, measured_at: for people.
+        model_sha256, graph: of the model that was measured (see `device_profile.likeness`).
+        p99_ms: of a call.
+        peak_bytes: of the process.
+        energy_mj: of a call.
+        caveats: what made these worse than they are, in phrases.
+    """
+
+    device: _Text
+    measured_at: _Text
+    model_sha256: _Text
+    graph: _Text
+    p99_ms: _Above
+    peak_bytes: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    energy_mj: _Above | None = None
+    caveats: tuple[_Text, ...] = ()
+
+    def note(self, weights: str) -> str:
+        """Where a figure is from.
+
+        Args:
+            weights: of `device_profile.likeness`.
+        """
+        on = f"on {self.device}, {self.measured_at[:10]}"
+        return ", ".join(filter(None, (on, weights, *self.caveats)))
+
+
 class DeviceRequirement(_Part, frozen=True):
     """What the edge model of a target must reach; what is not there is not asked.
 
@@ -111,6 +145,7 @@ class DeviceRequirement(_Part, frozen=True):
         energy_mj: a prediction in millijoules, at most, where the target tells it.
         mapped_share: of the operators, on the accelerator, at least.
         changed_decisions: the share that differs from the trained model's, at most.
+        profile: what was measured on the device; in a file, the path of its device profile.
     """
 
     target: str = ""
@@ -122,6 +157,7 @@ class DeviceRequirement(_Part, frozen=True):
     energy_mj: _Above | None = None
     mapped_share: _Share | None = None
     changed_decisions: _Share | None = None
+    profile: DeviceFigures | None = None
 
 
 class Requirements(_Part, frozen=True):
@@ -161,6 +197,11 @@ def parse(value: Mapping[str, Any], where: str = f"Parameter {NAME}") -> Require
     try:
         for name, each in devices.items() if isinstance(devices, Mapping) else ():
             place = f"devices.{name}: "
+            if isinstance(each, Mapping) and isinstance(each.get("profile"), str):
+                raise msgspec.ValidationError(
+                    "profile is a path, which is read in a file alone: here it has what "
+                    "edgeline run makes of that file"
+                )
             msgspec.convert(each, DeviceRequirement)
         place = ""
         found = msgspec.convert(value, Requirements)
@@ -172,8 +213,15 @@ def parse(value: Mapping[str, Any], where: str = f"Parameter {NAME}") -> Require
         place = f"{where}: devices.{name}"
         for index, each in enumerate(device.metrics):
             _check(each, f"{place}.metrics[{index}]")
-        if device == DeviceRequirement(target=device.target, quantisation=device.quantisation):
+        if device == DeviceRequirement(
+            target=device.target, quantisation=device.quantisation, profile=device.profile
+        ):
             raise EdgelineError(f"{place} asks for nothing: add p99_ms, size_kb or another field.")
+        if device.profile and (device.target or name) != LITERT:
+            raise EdgelineError(
+                f"{place} has a profile, which edgeline benchmark makes of models for {LITERT} "
+                f"alone: leave it out, or give {LITERT} as target."
+            )
     if found.trend and not any(not each.columns for each in found.metrics):
         raise EdgelineError(
             f"{where}: trend looks at the metrics of all rows, but metrics has none: add one "
@@ -183,19 +231,39 @@ def parse(value: Mapping[str, Any], where: str = f"Parameter {NAME}") -> Require
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The object in a file, checked as `parse` does.
+    """The object in a file, checked as `parse` does, with what the profiles of its devices have.
+
+    A device's `profile` is a path beside the file.
 
     Raises:
-        UsageError: it cannot be read, is not YAML, or is not as `parse` takes it.
+        UsageError: it, or a profile, cannot be read, is not YAML, or is not as `parse` takes it; a
+            profile is stale.
     """
     where = str(Path(path))
-    return parameter_file.read(
+    value = parameter_file.read(
         path,
         dict[str, Any],
-        lambda value: parse(value, where),
+        lambda _: None,
         f"a {NAME} file",
         "write metrics, trend and devices",
     )
+    with asked_for():
+        value = _with_profiles(value, Path(path).parent)
+        parse(value, where)
+    return value
+
+
+def _with_profiles(value: dict[str, Any], folder: Path) -> dict[str, Any]:
+    devices = value.get("devices")
+    if not isinstance(devices, Mapping):
+        return value
+    found = {
+        name: {**each, "profile": device_profile.read(folder / each["profile"]).figures}
+        if isinstance(each, Mapping) and isinstance(each.get("profile"), str)
+        else each
+        for name, each in devices.items()
+    }
+    return {**value, "devices": found}
 
 
 def check_devices(
@@ -231,10 +299,11 @@ def check_devices(
                 f"{NAME}: device {name} asks for a mapped_share, but a model for {target} is not "
                 "compiled for an accelerator: leave it out, or give another target."
             )
-        if device.energy_mj is not None:
+        if device.energy_mj is not None and not (device.profile and device.profile.energy_mj):
             raise EdgelineError(
                 f"{NAME}: device {name} asks for an energy_mj, which nothing measures of a "
-                f"model for {target}: leave it out, or give a target whose compiler tells it."
+                f"model for {target}: leave it out, give a target whose compiler tells it, or a "
+                "profile of a device that measures it."
             )
         if known and device.quantisation not in ("", known):
             raise EdgelineError(

@@ -59,8 +59,8 @@ def write(path: str | Path, vectors: Vectors) -> None:
     value = {
         "format": FORMAT,
         "tolerance": vectors.tolerance,
-        "inputs": {name: _encode(array.tolist()) for name, array in vectors.inputs.items()},
-        "outputs": {name: _encode(array.tolist()) for name, array in vectors.outputs.items()},
+        "inputs": {name: encoded(array) for name, array in vectors.inputs.items()},
+        "outputs": {name: encoded(array) for name, array in vectors.outputs.items()},
     }
     Path(path).write_text(json.dumps(value, sort_keys=True, allow_nan=False) + "\n")
 
@@ -96,6 +96,23 @@ def synthetic(signature: Signature) -> Vectors:
             else np.full(shape, tensor.zero_point or 0, tensor.dtype)
         )
     return Vectors(inputs, {}, 0.0)
+
+
+def encoded(array: Array) -> object:
+    """An array's nested lists, as the file has them."""
+    return _encode(array.tolist())
+
+
+def decoded(name: str, rows: object, dtype: str) -> Array:
+    """The array of such lists.
+
+    Args:
+        name: of the tensor, for the sentence.
+
+    Raises:
+        EdgelineError: they are not rows of this dtype.
+    """
+    return _array(name, rows, dtype)
 
 
 def _encode(value: object) -> object:

@@ -46,6 +46,7 @@ class CommandsByName(UserDict[str, click.Command]):
 
 
 PLACES = {
+    "benchmark": "benchmark:benchmark",
     "check": "check:check",
     "compile": "compile:compile_",
     "compile-model": "compile_model:compile_model",

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from edgeline import artifacts
-from edgeline.artifacts import outcomes
+from edgeline.artifacts import device_profile, models, outcomes
+from edgeline.artifacts.folder import sha256
+from edgeline.components.compile.compile import compile_edge_model
 from edgeline.components.convert.convert import convert
 from edgeline.components.publish.publish import publish
 from edgeline.components.verify.findings import Limits
@@ -109,3 +111,61 @@ def test_convert_tells_what_the_file_says_and_verify_tells_the_same_line(
         requirements=asked,
     )
     assert not judged.approved and told in outcomes.of(judged.metadata)
+
+
+def test_what_was_measured_on_the_device_counts_in_place_of_this_machine(
+    verify, edge_model, tmp_path
+) -> None:
+    """A device's latency, too slow, keeps the model back; that of another graph says nothing."""
+    model = models.edge_model_path(artifacts.read(edge_model, models.EDGE_SCHEMA))
+    figures = {
+        "device": "Raspberry Pi 5",
+        "measured_at": "2026-01-31T12:00:00Z",
+        "model_sha256": "0" * 64,
+        "graph": device_profile.graph_of(model),
+        "p99_ms": 7.5,
+        "peak_bytes": 50_000_000,
+        "energy_mj": 3.0,
+    }
+    asked = {"target": "litert", "p99_ms": 5, "memory_mb": 60, "energy_mj": 2, "profile": figures}
+    result = verify({"devices": {"pi": asked}})
+    on = "(on Raspberry Pi 5, 2026-01-31, with other weights)"
+    assert result.metadata["reasons"] == [
+        f"pi: 99th percentile of latency is 7.5 ms {on}, at most 5 ms is required: 2.5 ms over.",
+        f"pi: energy of a prediction is 3 mJ {on}, at most 2 mJ is required: 1 mJ over.",
+    ]
+    asked["profile"] = {**figures, "graph": "0" * 64}
+    result = verify({"devices": {"pi": asked}})
+    assert result.approved
+    found = outcomes.of(artifacts.read(tmp_path / "verification", "verification/v1").metadata)
+    assert {(each.state, each.note) for each in found} == {
+        ("not measured", "its profile, on Raspberry Pi 5, is of a model with another graph")
+    }
+
+
+@pytest.mark.long
+def test_a_profile_is_of_what_is_compiled_where_that_is_what_runs(
+    workplace, edge_model, tmp_path
+) -> None:
+    compile_edge_model("litert", str(tmp_path / "compiled"), str(edge_model))
+    compiled = artifacts.read(tmp_path / "compiled", "compiled_model/v1")
+    figures = {
+        "device": "Raspberry Pi 5",
+        "measured_at": "2026-01-31T12:00:00Z",
+        "model_sha256": sha256(compiled.path / compiled.metadata["model"]),
+        "graph": "0" * 64,
+        "p99_ms": 7.5,
+    }
+    result = work(
+        model_path=workplace.model,
+        edge_model_path=edge_model,
+        examples_path=workplace.examples,
+        verification_path=tmp_path / "verification",
+        verification_report_path=tmp_path / "report.html",
+        limits=Limits(),
+        compiled_model_path=compiled.path,
+        requirements={"devices": {"litert": {"p99_ms": 8, "profile": figures}}},
+    )
+    assert result.approved, result.metadata["reasons"]
+    [found] = outcomes.of(result.metadata)
+    assert (found.value, found.note) == (7.5, "on Raspberry Pi 5, 2026-01-31")
