@@ -32,7 +32,7 @@ PUBLISHED = b"s3://mlpipeline/models/taxi/1"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # and digests: a version is called after its content
 NUMBER = re.compile(
-    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16}|-?\d[\d.,:+-]*(e[+-]?\d+)?"
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|-?[0-9a-f]{16}|-?\d[\d.,:+-]*(e[+-]?\d+)?"
 )
 QUICK = """\
 import functools
