@@ -33,7 +33,7 @@ _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
-class PostOutcome:
+class DeliveryAttempt:
     """What came of one POST.
 
     Attributes:
@@ -77,7 +77,7 @@ def post(
     key: bytes | None,
     kind: str = CONTENT_TYPE,
     sign: Sign | None = None,
-) -> PostOutcome:
+) -> DeliveryAttempt:
     """Post a body once, signed where there is a key; `kind` is its media type."""
     import urllib.error
     import urllib.request
@@ -93,15 +93,15 @@ def post(
     try:
         with redirects.urlopen(request, timeout=TIMEOUT) as answer:
             answer.read(1 << 16)
-        return PostOutcome()
+        return DeliveryAttempt()
     except urllib.error.HTTPError as error:
         error.close()
         asked = _seconds(error.headers.get("Retry-After"))
-        return PostOutcome(f"status {error.code}", error.code in _AGAIN, asked)
+        return DeliveryAttempt(f"status {error.code}", error.code in _AGAIN, asked)
     except redirects.RedirectError as error:
-        return PostOutcome(str(error).rstrip("."))
+        return DeliveryAttempt(str(error).rstrip("."))
     except (OSError, ValueError) as error:
-        return PostOutcome(str(getattr(error, "reason", error)), again=True)
+        return DeliveryAttempt(str(getattr(error, "reason", error)), again=True)
 
 
 def deliver(

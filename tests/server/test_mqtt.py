@@ -230,7 +230,7 @@ def test_what_is_no_broker_is_told_before_anything_is_served(url, login, said):
 def test_options_that_say_nothing_alone_are_refused(capsys):
     with pytest.raises(EdgelineError, match="--mqtt-answers is for --mqtt"):
         ServerSettings(mqtt_answers="all")
-    with pytest.raises(EdgelineError, match="give --webhook or --mqtt, too"):
+    with pytest.raises(EdgelineError, match="give --webhook, --mqtt, --fleet or --root"):
         ServerSettings(device="edge-7")
     with pytest.raises(UsageError, match="give changes, all, none or a share"):
         rules("taxi=2")

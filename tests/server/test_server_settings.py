@@ -107,7 +107,7 @@ def test_a_deployment_says_which_device_this_is(options, device, group, tmp_path
         (["--group", "lab"], "--group is for the waves of updates: give --root, too."),
         (["--root", "r", "--group", "lab,,x"], "--group has '': give names of up to 63"),
         (["--root", "r", "--group", "Lab"], "--group has 'Lab': give names of up to 63"),
-        (["--device", "edge-7"], "--device is the source of events and has a place in waves"),
+        (["--device", "edge-7"], "--device is the source of events and statuses"),
     ],
 )
 def test_a_device_or_group_that_cannot_be_is_wrong_usage(options, sentence, capsys):
