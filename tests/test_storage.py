@@ -346,8 +346,8 @@ def test_a_server_that_is_not_ready_is_asked_again_with_a_line(
     (source,) = storage.resolve(f"http://{server}/data/a.bin")
     with storage.open_source(source) as stream:
         assert stream.read() == b"x"
-    said = capsys.readouterr().err.splitlines()
-    assert [line.rpartition(" Trying again in ")[2] for line in said] == [
+    said = capsys.readouterr().err.splitlines()  # and perhaps what the double has to say
+    assert [line.partition(" Trying again in ")[2] for line in said if "Trying" in line] == [
         "0.0 s (2 of 5).",
         "0.0 s (3 of 5).",
     ]
