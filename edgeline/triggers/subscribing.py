@@ -145,10 +145,15 @@ class EventSubscriber:
             if name.lower() == SIGNATURE:
                 headers[SIGNATURE.encode()] = value.encode()
         (event,) = events.read(headers, bytes(message.payload), self._keys, False)
-        device = unquote(message.topic.removeprefix(f"{self._broker.prefix}/").partition("/")[0])
-        if not event.source.startswith(f"/{device}/"):
+        device = self._device(message)
+        if event.source.partition("/models/")[0] != f"/{device}":  # as `judging.voice` tells it
             raise invalid(f"Its source {event.source[:200]!r} is not of the device of its topic.")
         return event
+
+    def _device(self, message: Any) -> str:
+        """Whose topic a message came on."""
+        level = message.topic.removeprefix(f"{self._broker.prefix}/").partition("/")[0]
+        return unquote(level)
 
     def _tell(self, why: str) -> None:
         """Log once why no events come."""
