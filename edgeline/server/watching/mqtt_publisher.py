@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,25 @@ class MqttMessage:
     kind: str = _JSON
 
 
-class MqttPublisher(Outbox[MqttMessage]):
+@dataclass(frozen=True)
+class UnwrittenMessage:
+    """A message whose payload is made in the publisher's thread.
+
+    Attributes:
+        write: makes it.
+        held: bytes of what it is made of.
+    """
+
+    model: str
+    what: str
+    write: Callable[[], bytes]
+    held: int
+
+    def written(self) -> MqttMessage:
+        return MqttMessage(self.model, self.what, self.write())
+
+
+class MqttPublisher(Outbox[MqttMessage | UnwrittenMessage]):
     """Of one device.
 
     Attributes:
@@ -97,10 +115,15 @@ class MqttPublisher(Outbox[MqttMessage]):
         yield f"edgeline_mqtt_connected {int(self.connected)}"
         yield from self.sent.lines()
 
-    def _size(self, item: MqttMessage) -> int:
-        return len(item.payload)
+    def _size(self, item: MqttMessage | UnwrittenMessage) -> int:
+        return item.held if isinstance(item, UnwrittenMessage) else len(item.payload)
 
-    def _send(self, item: MqttMessage) -> bool | None:
+    def _yields(self, waiting: MqttMessage | UnwrittenMessage, item: Any) -> bool:
+        return waiting.what == "answers" and item.what != "answers"
+
+    def _send(self, item: MqttMessage | UnwrittenMessage) -> bool | None:
+        if isinstance(item, UnwrittenMessage):
+            item = item.written()
         if len(item.payload) > self._largest:
             log.warning(
                 "A message of %s with %d bytes is not sent: the broker takes %d.",
