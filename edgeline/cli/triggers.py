@@ -83,7 +83,7 @@ def triggers() -> None:
     default=50.0,
     show_default=True,
     type=click.FloatRange(0, 1e6, min_open=True),
-    help="Requests with events per second that one client may make.",
+    help="Requests with events per second of one client, and events of one device by MQTT.",
 )
 @click.option("--mqtt", metavar="URL", help="A broker of events, mqtts://HOST/PREFIX, beside HTTP.")
 @click.option(

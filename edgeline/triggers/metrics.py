@@ -23,7 +23,7 @@ METRICS = {
     "edgeline_trigger_mqtt_connected": ("gauge", "1 while the MQTT broker is there."),
     "edgeline_trigger_mqtt_events_total": (
         "counter",
-        "Events from the MQTT broker by what came of them: as above, and refused.",
+        "Events from the MQTT broker by what came of them: as above, refused, limited.",
     ),
     "edgeline_trigger_open_runs": ("gauge", "Runs that have not ended."),
     "process_resident_memory_bytes": ("gauge", "Resident memory of this process."),

@@ -49,7 +49,7 @@ class TriggerSettings:
         state: the folder of what has to survive a restart.
         http: the address, the limits, tokens and TLS, as of `edgeline serve`.
         keys: files with keys, one of which has signed each event.
-        rate: requests with events per second of one client.
+        rate: requests with events per second of one client, and events of one device by MQTT.
         devices: a file with the keys of devices, or the address of their fleet's server; with it,
             what is of a device is signed by that device. None: without.
         fleet_token: a bearer token of the scope `read` for that server; empty: none.
@@ -155,7 +155,8 @@ async def _serve(
     if settings.mqtt is not None:
         remembered = declared.max_age + declared.max_ahead
         subscriber = EventSubscriber(
-            settings.mqtt, store, keys, runner.wake, settings.state, remembered
+            *(settings.mqtt, store, keys, runner.wake, settings.state, remembered),
+            settings.rate,
         )
         app.more = subscriber.lines
     every = AccessLog(http.access_log) if http.access_log else None

@@ -36,6 +36,7 @@ COUNTED, REPEATED, UNMATCHED = "counted", "repeated", "unmatched"
 OLD, EXPIRED, AHEAD, FULL = "too_old", "expired", "ahead", "full"
 RESULTS = (COUNTED, REPEATED, UNMATCHED, OLD, EXPIRED, AHEAD, FULL)
 LARGEST = 256 << 20  # bytes of events that are remembered
+FEW = 100  # events that a device may always have remembered
 KEPT = 1000  # ended runs of each rule that are remembered, beside those of the last day
 
 
@@ -136,6 +137,17 @@ class TriggerStore:
                     self._decide(rule, now)
                 self._add(Counter(found))
             return found
+
+    def has_share(self, device: str) -> bool:
+        """Whether a device has room left: the events of one take up a hundredth of what is
+        remembered, or `FEW` events."""
+        with self._lock:
+            count, size = self._base.execute(
+                "SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0) FROM events "
+                "WHERE source = ? OR (source >= ? AND source < ?)",
+                (f"/{device}", f"/{device}/models/", f"/{device}/models0"),
+            ).fetchone()
+        return bool(count < max(FEW, self._declared.max_events // 100) and size < LARGEST // 100)
 
     def look(self, now: float) -> None:
         """Decide what time alone decides: a cool-down has ended, or a run has."""

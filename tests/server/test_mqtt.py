@@ -128,6 +128,22 @@ def test_a_killed_device_is_said_to_be_offline_by_its_last_will(
     late.close()
 
 
+def test_a_late_last_will_of_an_old_server_is_contradicted_by_the_new_one(
+    model: Path, broker: Mosquitto, subscriber: Subscriber, start: Callable[..., Running]
+) -> None:
+    old = start(model, *options(broker))
+    status = "site-4/edge-7/status"
+    eventually(lambda: subscriber.of(status) == [{"status": "online"}])
+    url, login = f"mqtt://127.0.0.1:{broker.port}/site-4", MqttLogin(str(broker.login))
+    new = MqttPublisher(mqtt_broker.broker(url, login), "edge-7")
+    eventually(lambda: new.connected and len(subscriber.of(status)) == 2)
+    old.process.kill()
+    said = ["online", "online", "offline", "online"]
+    eventually(lambda: [each["status"] for each in subscriber.of(status)] == said)
+    new.close(1.0)
+    eventually(lambda: subscriber.of(status)[-1] == {"status": "offline"})
+
+
 def test_changes_alone_are_sent_and_weighed_against_the_inputs(
     model: Path, broker: Mosquitto, subscriber: Subscriber, start: Callable[..., Running]
 ) -> None:
@@ -230,7 +246,7 @@ def test_what_is_no_broker_is_told_before_anything_is_served(url, login, said):
 def test_options_that_say_nothing_alone_are_refused(capsys):
     with pytest.raises(EdgelineError, match="--mqtt-answers is for --mqtt"):
         ServerSettings(mqtt_answers="all")
-    with pytest.raises(EdgelineError, match="give --webhook, --mqtt, --fleet or --root"):
+    with pytest.raises(EdgelineError, match="give --webhook, --mqtt, --fleet or --root, too"):
         ServerSettings(device="edge-7")
     with pytest.raises(UsageError, match="give changes, all, none or a share"):
         rules("taxi=2")

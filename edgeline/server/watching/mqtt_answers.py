@@ -5,16 +5,17 @@
 from it in the first three digits). `taxi=all,camera=changes` says it of each model; others then
 send none.
 
-An answer is `{"time": ..., "version": 7, "id": "trip-17", "answers": [{"row": 0, "label": "yes",
-"score": 0.83}]}`: `id` is the request's, where the client gave one, and `row` the row there. A
-regression has `value` in place of label and score, a model of no known task `outputs`; more than
-`VALUES` values of a row are left out.
+An answer is `{"device": "cam-1", "model": "taxi", "time": ..., "version": 7, "id": "trip-17",
+"answers": [{"row": 0, "label": "yes", "score": 0.83}]}`: `id` is the request's, where the client
+gave one, and `row` the row there. A regression has `value` in place of label and score, a model of
+no known task `outputs`; more than `VALUES` values of a row are left out.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -31,12 +32,13 @@ from edgeline.runtimes.interpreter import dequantise
 from edgeline.server.models.model import Description, Observer
 from edgeline.server.tensors.json import dumps
 from edgeline.server.watching import tracing
-from edgeline.server.watching.mqtt_publisher import MqttMessage, MqttPublisher
+from edgeline.server.watching.mqtt_publisher import MqttMessage, MqttPublisher, UnwrittenMessage
 from edgeline.server.watching.sent_bytes import INPUTS, size_of
 
 CHANGES, ALL, NONE = "changes", "all", "none"
 AT_ONCE = 500  # answers or labels in one message
 VALUES = 16
+_HEAD = 500  # bytes that a message which waits is taken to hold beside its arrays
 Arrays = Mapping[str, Array]
 
 
@@ -101,26 +103,52 @@ class MqttAnswers:
             sent.add(name, INPUTS, size_of(inputs))
             if not rule.share or (rule.share < 1 and random.random() >= rule.share):
                 return
-            rows = decided.changed(outputs) if rule.changes else range(_count(outputs))
-            if len(rows):
-                self._put(name, decided.told(outputs, rows), description.version)
+            found = decided.of(outputs)
+            rows = decided.changed(found) if rule.changes else np.arange(found.count)
+            self._put(name, decided, found, rows, description.version)
 
         return observe
 
     def labels(self, model: str, found: Sequence[Mapping[str, Any]]) -> None:
         """Send labels that were joined: `id`, `label` and perhaps `row` of each."""
-        now = _now()
+        head = {**self._head(model), "time": _now()}
         for first in range(0, len(found), AT_ONCE):
-            payload = dumps({"time": now, "labels": list(found[first : first + AT_ONCE])})
+            payload = dumps({**head, "labels": list(found[first : first + AT_ONCE])})
             self._publisher.put(MqttMessage(model, "labels", payload))
 
-    def _put(self, model: str, answers: list[dict[str, Any]], version: int) -> None:
-        head: dict[str, Any] = {"time": _now(), "version": version}
+    def _put(
+        self, model: str, decided: Decided, found: Decisions, rows: Array, version: int
+    ) -> None:
+        """Queue answers as arrays: they become JSON in the publisher's thread."""
+        head: dict[str, Any] = {**self._head(model), "time": _now(), "version": version}
         if identity := tracing.named():
             head["id"] = identity
-        for first in range(0, len(answers), AT_ONCE):
-            payload = dumps({**head, "answers": answers[first : first + AT_ONCE]})
-            self._publisher.put(MqttMessage(model, "answers", payload))
+        for first in range(0, len(rows), AT_ONCE):
+            part = rows[first : first + AT_ONCE]
+            columns = {name: column[part] for name, column in found.columns.items()}
+            size = _HEAD + part.nbytes + size_of(columns)
+
+            def write(part: Array = part, columns: Arrays = columns) -> bytes:
+                return dumps({**head, "answers": decided.told(part, columns)})
+
+            self._publisher.put(UnwrittenMessage(model, "answers", write, size))
+
+    def _head(self, model: str) -> dict[str, Any]:
+        """Whose message it is: a signature covers it with the payload, and no topic."""
+        return {"device": self._publisher.device, "model": model}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What outputs say of `count` rows.
+
+    Attributes:
+        columns: [rows, ...] each: `label` (its place) and `score`, or `value`, or of a model of no
+            known task its small outputs by name, [rows, at most `VALUES`].
+    """
+
+    columns: Arrays
+    count: int
 
 
 class Decided:
@@ -132,96 +160,94 @@ class Decided:
         task = description.bundle.task if description.bundle is not None else ""
         self._task = task if any(each.name == PREDICTION for each in outputs) else ""
         self._labels, self._threshold = description.labels, description.decision_threshold
-        self._last: Any = None
-        of_task: dict[str, Callable[[Arrays, Sequence[int]], list[dict[str, Any]]]] = {
-            BINARY: self._binary,
-            MULTICLASS: self._multiclass,
-            "regression": self._values,
-        }
-        self._tell = of_task.get(self._task, self._all)
+        self._last: dict[str, Array] | None = None
 
-    def changed(self, outputs: Arrays) -> Sequence[int]:
-        """The rows that are decided otherwise than the one before; of the first that of the request
-        before. Two workers may take turns at that, so that a change is sent twice or late."""
-        keys = [tuple(each.items()) for each in self._keys(outputs)]
-        before = [self._last, *keys[:-1]]
-        if keys:
-            self._last = keys[-1]
-        return [
-            row for row, (key, last) in enumerate(zip(keys, before, strict=True)) if key != last
-        ]
-
-    def told(self, outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """The answers of some rows, as they are sent."""
-        found = self._tell(self._real(outputs), rows)
-        return [{"row": row, **each} for row, each in zip(rows, found, strict=True)]
-
-    def _keys(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """What of each row counts as the same."""
-        told = self._tell(self._real(outputs), range(_count(outputs)))
-        if self._task in (BINARY, MULTICLASS):
-            return [{"label": each["label"]} for each in told]
-        return [{name: _three_digits(value) for name, value in each.items()} for each in told]
-
-    def _real(self, outputs: Arrays) -> Arrays:
+    def of(self, outputs: Arrays) -> Decisions:
+        """What the outputs say, in the request's thread: with numpy, and no object for each row."""
         named = tuple(each for each in self._outputs if each.name in outputs)
-        return dequantise({each.name: outputs[each.name] for each in named}, named)
-
-    def _binary(self, outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Any]]:
-        scores = _flat(outputs[PREDICTION])[:, -1]
-        decisions = says_yes(scores, self._threshold)
-        return [self._class(int(decisions[row]), scores[row]) for row in rows]
-
-    def _multiclass(self, outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Any]]:
-        scores = _flat(outputs[PREDICTION])
-        decisions = scores.argmax(axis=1)
-        return [self._class(int(decisions[row]), scores[row, decisions[row]]) for row in rows]
-
-    def _class(self, place: int, score: Any) -> dict[str, Any]:
-        names = self._labels
-        label = names[place] if names is not None and place < len(names) else place
-        return {"label": label, "score": _short(score)}
-
-    def _values(self, outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Any]]:
-        found = _flat(outputs[PREDICTION])
-        return [{"value": _plain(found[row])} for row in rows]
-
-    def _all(self, outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Any]]:
-        flat = {name: _flat(array) for name, array in outputs.items() if array.ndim}
+        real = dequantise({each.name: outputs[each.name] for each in named}, named)
+        count = min((len(array) for array in real.values() if array.ndim), default=0)
+        flat = {name: _flat(array[:count]) for name, array in real.items() if array.ndim}
+        if self._task == BINARY:
+            scores = flat[PREDICTION][:, -1]
+            return Decisions({"label": says_yes(scores, self._threshold), "score": scores}, count)
+        if self._task == MULTICLASS:
+            scores = flat[PREDICTION]
+            places = scores.argmax(axis=1)
+            return Decisions({"label": places, "score": scores[np.arange(count), places]}, count)
+        if self._task == "regression":
+            return Decisions({"value": flat[PREDICTION][:, :VALUES]}, count)
         small = {name: array for name, array in flat.items() if array.shape[1] <= VALUES}
-        return [
-            {"outputs": {name: _plain(array[row]) for name, array in small.items()}} for row in rows
-        ]
+        return Decisions(small, count)
 
+    def changed(self, found: Decisions) -> Array:
+        """The rows that are decided otherwise than the one before, [rows] int64; of the first that
+        of the request before. Two workers may take turns at that, so that a change is sent twice or
+        late."""
+        differs = np.zeros(found.count, bool)
+        if not found.count:
+            return differs.nonzero()[0]
+        is_class = self._task in (BINARY, MULTICLASS)
+        compared = {"label": found.columns["label"]} if is_class else found.columns
+        keys = {name: _three_digits(column) for name, column in compared.items()}
+        last, self._last = self._last, {name: key[-1].copy() for name, key in keys.items()}
+        differs[0] = last is None or any(
+            name not in last or not np.array_equal(last[name], key[0]) for name, key in keys.items()
+        )
+        for key in keys.values():
+            differs[1:] |= _flat(np.asarray(key[1:] != key[:-1], bool)).any(axis=1)
+        return differs.nonzero()[0]
 
-def _count(outputs: Arrays) -> int:
-    return min((len(array) for array in outputs.values() if array.ndim), default=0)
+    def told(self, rows: Array, columns: Arrays) -> list[dict[str, Any]]:
+        """The answers of some rows, as they are sent; `columns` are of these rows alone."""
+        texts = {name: column.tolist() for name, column in columns.items()}
+        found = []
+        for place, row in enumerate(rows.tolist()):
+            told = {name: _plain(values[place]) for name, values in texts.items()}
+            if self._task in (BINARY, MULTICLASS):
+                told["label"] = self._label(int(told["label"]))
+            elif self._task != "regression":
+                told = {"outputs": told}
+            found.append({"row": row, **told})
+        return found
+
+    def _label(self, place: int) -> Any:
+        names = self._labels
+        return names[place] if names is not None and place < len(names) else place
 
 
 def _flat(array: Array) -> Array:
-    return array.reshape(len(array), -1)
+    """[rows, values], also of no rows and of no values."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
-def _plain(values: Array) -> Any:
-    """The values of a row, of at most `VALUES`; one alone without a list."""
-    found = [_short(value) for value in values[:VALUES]]
-    return found[0] if len(found) == 1 else found
-
-
-def _short(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value, or the values of a row; one alone without a list."""
+    if isinstance(value, list):
+        found = [_plain(each) for each in value]
+        return found[0] if len(found) == 1 else found
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
-    if isinstance(value, (float, np.floating)):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
 
 
-def _three_digits(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((name, _three_digits(each)) for name, each in value.items())
-    if isinstance(value, list):
-        return tuple(map(_three_digits, value))
-    return f"{value:.3g}" if isinstance(value, float) else value
+def _three_digits(values: Array) -> Array:
+    """What is equal where floats have the same first three digits: their digits and exponent as one
+    int64. What is not finite is all the same; other values stay as they are."""
+    if values.dtype.kind != "f":
+        return values
+    real = values.astype(np.float64)
+    is_finite = np.isfinite(real)
+    real[~is_finite] = 0.0
+    size = np.abs(real)
+    exponents = np.floor(np.log10(np.where(size > 0, size, 1.0)))
+    digits = np.rint(real / 10.0 ** np.maximum(exponents - 2, -300))
+    is_ten = np.abs(digits) >= 1000  # 999.6 is 1.00e3
+    digits, exponents = np.where(is_ten, digits / 10, digits), exponents + is_ten
+    found = np.rint(digits).astype(np.int64) * 1000 + exponents.astype(np.int64)
+    return np.where(is_finite, found, np.iinfo(np.int64).max)
 
 
 def _now() -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 import re
+import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = (1.0, 3.0), 120.0
 _LEVEL = re.compile(r"[A-Za-z0-9_.:@ -]+")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LOGIN_BYTES = 4096
+_NAME = 23  # characters of a client's name that each broker takes
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,26 @@ class MqttBroker:
         if self.tls is not None:
             made.tls_set_context(self.tls)
         return made
+
+
+def kept_name(file: Path) -> str:
+    """A client's name for a broker, random and kept in a file, so that it outlives the process and
+    the machine.
+
+    Raises:
+        EdgelineError: the file cannot be read or written.
+    """
+    try:
+        if not file.exists():
+            draft = file.with_suffix(".new")  # a kill leaves no half of a name
+            draft.write_text(f"edgeline-{secrets.token_hex(7)}\n", encoding="ascii")
+            draft.replace(file)
+        return file.read_text(encoding="ascii").strip()[:_NAME]
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgelineError(
+            f"The name for the MQTT broker in {file} cannot be kept ({error}): remove it, or make "
+            "room."
+        ) from error
 
 
 def broker(url: str, login: MqttLogin, setting: str = "--mqtt") -> MqttBroker:

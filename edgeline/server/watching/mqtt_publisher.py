@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ UNDER_WAY = 16  # messages that wait for an acknowledgement; brokers take 20 and
 LARGEST = 256 * 1024  # bytes of a payload
 MOST_BYTES = 8 << 20  # of the payloads that wait
 _LAST = 0.5  # seconds of the end that are for the farewell
+_STATUS = 100  # bytes of a status that are looked at
 _JSON = "application/json"
 
 
@@ -49,7 +50,25 @@ class MqttMessage:
     kind: str = _JSON
 
 
-class MqttPublisher(Outbox[MqttMessage]):
+@dataclass(frozen=True)
+class UnwrittenMessage:
+    """A message whose payload is made in the publisher's thread.
+
+    Attributes:
+        write: makes it.
+        held: bytes of what it is made of.
+    """
+
+    model: str
+    what: str
+    write: Callable[[], bytes]
+    held: int
+
+    def written(self) -> MqttMessage:
+        return MqttMessage(self.model, self.what, self.write())
+
+
+class MqttPublisher(Outbox[MqttMessage | UnwrittenMessage]):
     """Of one device.
 
     Attributes:
@@ -78,6 +97,8 @@ class MqttPublisher(Outbox[MqttMessage]):
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_publish = self._on_publish
+        self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
         self._client.connect_async(broker.host, broker.port, KEEP_ALIVE)
         self._client.loop_start()
         self._thread.start()
@@ -97,10 +118,15 @@ class MqttPublisher(Outbox[MqttMessage]):
         yield f"edgeline_mqtt_connected {int(self.connected)}"
         yield from self.sent.lines()
 
-    def _size(self, item: MqttMessage) -> int:
-        return len(item.payload)
+    def _size(self, item: MqttMessage | UnwrittenMessage) -> int:
+        return item.held if isinstance(item, UnwrittenMessage) else len(item.payload)
 
-    def _send(self, item: MqttMessage) -> bool | None:
+    def _yields(self, waiting: MqttMessage | UnwrittenMessage, item: Any) -> bool:
+        return waiting.what == "answers" and item.what != "answers"
+
+    def _send(self, item: MqttMessage | UnwrittenMessage) -> bool | None:
+        if isinstance(item, UnwrittenMessage):
+            item = item.written()
         if len(item.payload) > self._largest:
             log.warning(
                 "A message of %s with %d bytes is not sent: the broker takes %d.",
@@ -172,13 +198,32 @@ class MqttPublisher(Outbox[MqttMessage]):
         if code.is_failure:
             self._tell(f"refuses the connection: {code}")
             return
-        said = client.publish(self._status, dumps({"status": "online"}), qos=1, retain=True)
-        self._greetings.add(said.mid)
+        self._greet(client)
+        client.subscribe(self._status, qos=1)
         self._largest = min(LARGEST, getattr(properties, "MaximumPacketSize", LARGEST) - 1024)
         with self._changed:
             self.connected, self._told = True, ""
             self._changed.notify_all()
         log.info("Messages go to %s.", self._broker.shown)
+
+    def _greet(self, client: Any) -> None:
+        said = client.publish(self._status, dumps({"status": "online"}), qos=1, retain=True)
+        self._greetings.add(said.mid)
+
+    def _on_message(self, client: Any, _: Any, message: Any) -> None:
+        """Contradict a status: the last will of a server of this device that was killed may come
+        after this one's greeting, and another's farewell while this one goes on."""
+        is_offline = message.payload[:_STATUS] == dumps({"status": "offline"})
+        if is_offline and not self._closing and not self._greetings:
+            self._greet(client)
+
+    def _on_subscribe(self, _: Any, __: Any, ___: Any, codes: Any, ____: Any) -> None:
+        if any(code.is_failure for code in codes):
+            log.warning(
+                "The broker lets nobody read %s: it may tell of an old server of this device that "
+                "it is offline. Allow the device to read it.",
+                self._status,
+            )
 
     def _on_connect_fail(self, *_: Any) -> None:
         self._tell("cannot be reached, or its certificate is not trusted")

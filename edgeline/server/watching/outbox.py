@@ -61,13 +61,25 @@ class Outbox(ABC, Generic[T]):
         """Queue something; False, and nothing kept of it, where too much waits."""
         size = self._size(item)
         with self._changed:
-            full = len(self._waiting) >= self._limit or self._held + size > self._most
-            if self._closing or full:
+            if self._closing or not self._has_place(item, size):
                 self.results["dropped"] += 1
                 return False
             self._held += size
             self._waiting.append(item)
             self._changed.notify()
+        return True
+
+    def _has_place(self, item: T, size: int) -> bool:
+        """Whether something fits, once the oldest that gives way to it has been dropped."""
+        while len(self._waiting) >= self._limit or self._held + size > self._most:
+            place = next(
+                (at for at, each in enumerate(self._waiting) if self._yields(each, item)), None
+            )
+            if place is None:
+                return False
+            self._held -= self._size(self._waiting[place])
+            del self._waiting[place]
+            self.results["dropped"] += 1
         return True
 
     def close(self, limit: float) -> None:
@@ -91,6 +103,10 @@ class Outbox(ABC, Generic[T]):
     def _size(self, item: T) -> int:  # noqa: ARG002
         """Bytes of something that waits, where these are limited."""
         return 0
+
+    def _yields(self, waiting: T, item: T) -> bool:  # noqa: ARG002
+        """Whether something that waits is dropped for another, where there is no room for both."""
+        return False
 
     def _ended(self) -> None:
         """Called last in the thread."""
