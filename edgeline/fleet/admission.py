@@ -42,6 +42,10 @@ class UntakenStatusError(ServingError):
         self.result = result
 
 
+class RepeatedStatusError(UntakenStatusError):
+    """The one that was taken last, once more: as a bucket holds it when it is read again."""
+
+
 def claimed(state: FleetState, headers: Mapping[bytes, bytes]) -> FleetDevice:
     """The device that a status claims to be of; its signature has still to be looked at.
 
@@ -91,7 +95,8 @@ def status(
         what = f"device is {found.device!r}, and {name} has signed."
         raise UntakenStatusError("malformed", Code.INVALID_ARGUMENT, what)
     if found.counter <= device.counter:
-        raise UntakenStatusError(
+        kind = RepeatedStatusError if found.counter == device.counter else UntakenStatusError
+        raise kind(
             "replayed",
             Code.ABORTED,
             f"counter is {found.counter}, and {device.counter} was there: it is a replay, or the "

@@ -32,7 +32,7 @@ import orjson
 
 from edgeline.errors import EdgelineError
 from edgeline.fleet import admission, metrics, showing
-from edgeline.fleet.admission import UntakenStatusError
+from edgeline.fleet.admission import RepeatedStatusError, UntakenStatusError
 from edgeline.fleet.database import KeptError
 from edgeline.fleet.devices import FleetDevice, FleetState
 from edgeline.fleet.enrolment import FleetRegister, KeptStatus
@@ -88,7 +88,7 @@ class FleetApp:
         self.results: Counter[str] = Counter()  # of devices' statuses
         self.state = FleetState(register.devices())
         self.failure = ""  # why the last batch was not kept
-        self._register, self._access, self._most = register, access, most_devices
+        self._register, self._access, self.most_devices = register, access, most_devices
         self._allowances = PeerAllowances(10 * rate, rate)
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, "edgeline")
@@ -125,18 +125,21 @@ class FleetApp:
         except ServingError as error:
             self._told(reply, error_response(error))
 
-    def drop(self, headers: Mapping[bytes, bytes], body: bytes, enrols: bool) -> None:
-        """Take what lay in a bucket; on the event loop.
+    async def drop(self, headers: Mapping[bytes, bytes], body: bytes, enrols: bool) -> None:
+        """Take what lay in a bucket, on the event loop: a device is known before this returns. The
+        status that was taken last is no news.
 
         Raises:
             ServingError: it is refused.
+            KeptError: a device cannot be kept just now.
         """
         if enrols:
-            work = self._loop.run_in_executor(self._writer, self._take_in, headers, body)
-            work.add_done_callback(_log_refusal)
+            await self._loop.run_in_executor(self._writer, self._take_in, headers, body)
         else:
             try:
                 self._take(headers, body, lambda _: None)
+            except RepeatedStatusError:
+                return
             except UntakenStatusError as error:
                 self.results[error.result] += 1
                 raise
@@ -275,7 +278,7 @@ class FleetApp:
         return _json({"taken": device.name, "groups": device.groups})
 
     def _take_in(self, headers: Mapping[bytes, bytes], body: bytes) -> FleetDevice:
-        if len(self.state) >= self._most:
+        if len(self.state) >= self.most_devices:
             raise ServingError(
                 Code.RESOURCE_EXHAUSTED,
                 f"The fleet has {len(self.state)} devices: raise --max-devices.",
@@ -345,11 +348,6 @@ def _answered(path: FleetPath, request: HttpRequest, query: _Query) -> HttpRespo
         log.exception("%s failed.", request.target[:200])
         why = ServingError(Code.INTERNAL, "The server failed on this request: see its log.")
         return error_response(why)
-
-
-def _log_refusal(done: asyncio.Future[FleetDevice]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.warning("An enrolment was not taken: %s", error)
 
 
 def _query(text: str) -> _Query:
