@@ -21,7 +21,7 @@ from fleet_serving import FleetServing, ran
 from receiving import Receiver
 from running import MIXED, Running, eventually
 
-from edgeline.errors import UsageError
+from edgeline.errors import EdgelineError, UsageError
 from edgeline.fleet.drops import DropFolder
 from edgeline.server.fleet import places, protocol, reporter
 from edgeline.server.fleet.device_keys import DeviceKeys
@@ -242,6 +242,20 @@ def test_the_fleet_is_known_by_its_certificate(tmp_path: Path) -> None:
         assert asyncio.run(reporter._child(order, ca)) == {"result": "sent", "sentence": ""}
     finally:
         server.stop()
+
+
+def test_keys_of_devices_are_there_while_the_fleet_is_away(tmp_path: Path) -> None:
+    server = FleetServing(tmp_path)
+    device, kept = server.enrolled("a"), tmp_path / "keys.json"
+    DeviceKeys(server.url, kept=kept).close()
+    assert server.stop() == 0
+    assert kept.stat().st_mode & 0o777 == 0o600
+    signature = device.signed(b"an event")[protocol.SIGNATURE].encode()
+    keys = DeviceKeys(server.url, kept=kept)
+    assert keys.has_signed("a", signature, b"an event")
+    keys.close()
+    with pytest.raises(EdgelineError, match="tells no keys"):
+        DeviceKeys("http://127.0.0.1:9", kept=kept)  # another fleet's are not these
 
 
 def test_settings_that_tell_nobody_anything_are_refused() -> None:
