@@ -23,7 +23,7 @@ from running import MIXED, Running, eventually
 
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.fleet.drops import DropFolder
-from edgeline.server.fleet import places, protocol, reporter
+from edgeline.server.fleet import places, protocol, reporter, signatures
 from edgeline.server.fleet.device_keys import DeviceKeys
 from edgeline.server.fleet.posting import PostOrder, post
 from edgeline.server.settings import ServerSettings
@@ -133,8 +133,15 @@ def test_a_key_whose_answer_was_lost_holds_up_no_other_token(
     assert post(order).result == "sent"
     assert json.loads((folder / "identity.json").read_text()) == known
     (folder / "identity.json").rename(folder / "identity.new")
-    Path(order.token_file).write_text(fleet.token(device=order.device))
+    token = fleet.token(device=order.device)
+    Path(order.token_file).write_text(token)
     assert post(order).result == "sent"
+    (folder / "identity.json").unlink()
+    Path(order.token_file).write_text(token := fleet.token(device=order.device))
+    name = signatures.token_name(signatures.public_bytes(signatures.token_key(token)))
+    (folder / "identity.new").write_text(json.dumps({"key": known["key"], "token": name}))
+    assert "was enrolled before" in post(order).sentence
+    assert post(order).result == "sent"  # by another key
 
 
 def test_a_server_that_has_moved_knows_its_devices(fleet: FleetServing, order: PostOrder) -> None:

@@ -66,7 +66,11 @@ class PostOutcome:
 
 
 class _RefusedError(EdgelineError):
-    """The fleet's server does not take it."""
+    """The fleet's server does not take it; `status` is that of HTTP, 0 where it was not asked."""
+
+    def __init__(self, sentence: str, status: int = 0) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 def post(order: PostOrder) -> PostOutcome:
@@ -125,7 +129,12 @@ def _enrolled(order: PostOrder, folder: Path) -> Ed25519PrivateKey:
         protocol.SIGNATURE: signatures.sign(key, body),
         protocol.TOKEN_SIGNATURE: signatures.sign(by, body),
     }
-    _hand_over(order, protocol.ENROLL, signed, body)
+    try:
+        _hand_over(order, protocol.ENROLL, signed, body)
+    except _RefusedError as error:
+        if error.status == 409:  # the key is spent: the next try makes another
+            new.unlink()
+        raise
     found = {"device": order.device, "token": _name(token), "key": pem}
     _write(kept, json.dumps(found).encode())
     new.unlink()
@@ -154,8 +163,9 @@ def _hand_over(order: PostOrder, path: str, signed: dict[str, str], body: bytes)
     except urllib.error.HTTPError as error:
         with error:
             said = _said(error.read(_LARGEST)) or f"status {error.code}"
-        again = error.code in (408, 425, 429) or error.code >= 500
-        raise (EdgelineError if again else _RefusedError)(said) from error
+        if error.code in (408, 425, 429) or error.code >= 500:
+            raise EdgelineError(said) from error
+        raise _RefusedError(said, error.code) from error
     except (OSError, ValueError, redirects.RedirectError) as error:
         why = getattr(error, "reason", error)
         raise EdgelineError(f"{_shown(order.place)} cannot be asked ({why}).") from error
