@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -40,6 +40,10 @@ class UntakenStatusError(ServingError):
     def __init__(self, result: str, code: Code, message: str, http: int | None = None) -> None:
         super().__init__(code, message, http)
         self.result = result
+
+
+class RepeatedStatusError(UntakenStatusError):
+    """The one that was taken last, once more: as a bucket holds it when it is read again."""
 
 
 def claimed(state: FleetState, headers: Mapping[bytes, bytes]) -> FleetDevice:
@@ -91,7 +95,8 @@ def status(
         what = f"device is {found.device!r}, and {name} has signed."
         raise UntakenStatusError("malformed", Code.INVALID_ARGUMENT, what)
     if found.counter <= device.counter:
-        raise UntakenStatusError(
+        kind = RepeatedStatusError if found.counter == device.counter else UntakenStatusError
+        raise kind(
             "replayed",
             Code.ABORTED,
             f"counter is {found.counter}, and {device.counter} was there: it is a replay, or the "
@@ -100,14 +105,21 @@ def status(
     return device, found
 
 
-def enrolment(
-    register: FleetRegister, headers: Mapping[bytes, bytes], body: bytes, now: float
-) -> FleetDevice:
-    """Take the device of a request in.
+class SignedEnrolment(NamedTuple):
+    """An enrolment that its own key has signed; the token's signature has still to be looked at."""
+
+    device: str
+    key: bytes
+    token: str
+    token_signature: bytes
+    body: bytes
+
+
+def enrolment(headers: Mapping[bytes, bytes], body: bytes) -> SignedEnrolment:
+    """The enrolment of a request, as far as no database is needed.
 
     Raises:
-        ServingError: 400, it is malformed; 403, the token or a signature is another; 409, the key
-            was used before.
+        ServingError: 400, it is malformed; 403, it is not signed by its own key.
     """
     if len(body) > protocol.LARGEST:
         raise ServingError(Code.INVALID_ARGUMENT, "The body is too large.", 413)
@@ -125,10 +137,19 @@ def enrolment(
         raise invalid("public_key does not have 32 bytes, or token is not a token's name.")
     if not signatures.is_signed(key, headers.get(_SIGNATURE, b""), body):
         raise ServingError(Code.PERMISSION_DENIED, "It is not signed by its own key.")
-    by = register.token_key(token)
-    if by is None or not signatures.is_signed(by, headers.get(_TOKEN_SIGNATURE, b""), body):
+    return SignedEnrolment(device, key, token, headers.get(_TOKEN_SIGNATURE, b""), body)
+
+
+def enrol(register: FleetRegister, found: SignedEnrolment, now: float) -> FleetDevice:
+    """Take a device in.
+
+    Raises:
+        ServingError: 403, the token or its signature is another; 409, the key was used before.
+    """
+    by = register.token_key(found.token)
+    if by is None or not signatures.is_signed(by, found.token_signature, found.body):
         raise ServingError(Code.PERMISSION_DENIED, "It is not signed by a token known here.")
-    return register.enrol(device, key, token, now)
+    return register.enrol(found.device, found.key, found.token, now)
 
 
 def tokens(asked: Mapping[str, Any], now: float) -> tuple[Sequence[EnrolmentToken], Sequence[str]]:

@@ -32,7 +32,7 @@ import orjson
 
 from edgeline.errors import EdgelineError
 from edgeline.fleet import admission, metrics, showing
-from edgeline.fleet.admission import UntakenStatusError
+from edgeline.fleet.admission import RepeatedStatusError, SignedEnrolment, UntakenStatusError
 from edgeline.fleet.database import KeptError
 from edgeline.fleet.devices import FleetDevice, FleetState
 from edgeline.fleet.enrolment import FleetRegister, KeptStatus
@@ -59,7 +59,8 @@ _Query = Mapping[str, str]
 
 @dataclass(frozen=True)
 class FleetPath:
-    """What answers a path, in a thread: of the database's if it changes anything."""
+    """What answers a path, in a thread: in the database's if it changes anything. An enrolment goes
+    there by itself, once it is known to be signed."""
 
     method: str
     kind: CallKind
@@ -67,7 +68,7 @@ class FleetPath:
 
     @property
     def changes(self) -> bool:
-        return self.method == "POST"
+        return self.method == "POST" and self.kind == ADMIN
 
 
 class FleetApp:
@@ -88,8 +89,10 @@ class FleetApp:
         self.results: Counter[str] = Counter()  # of devices' statuses
         self.state = FleetState(register.devices())
         self.failure = ""  # why the last batch was not kept
-        self._register, self._access, self._most = register, access, most_devices
+        self._register, self._access, self.most_devices = register, access, most_devices
         self._allowances = PeerAllowances(10 * rate, rate)
+        # of who is not known, so that behind one ingress no device waits for what they ask
+        self._strangers = PeerAllowances(max(10 * rate, _REFUSED_COST), rate)
         self._loop = asyncio.get_running_loop()
         self._writer = ThreadPoolExecutor(1, "edgeline")
         self._reader = ThreadPoolExecutor(1, "edgeline")
@@ -125,18 +128,24 @@ class FleetApp:
         except ServingError as error:
             self._told(reply, error_response(error))
 
-    def drop(self, headers: Mapping[bytes, bytes], body: bytes, enrols: bool) -> None:
-        """Take what lay in a bucket; on the event loop.
+    async def drop(self, headers: Mapping[bytes, bytes], body: bytes, enrols: bool) -> None:
+        """Take what lay in a bucket, on the event loop: a device is known before this returns. The
+        status that was taken last is no news.
 
         Raises:
             ServingError: it is refused.
+            KeptError: a device cannot be kept just now.
         """
         if enrols:
-            work = self._loop.run_in_executor(self._writer, self._take_in, headers, body)
-            work.add_done_callback(_log_refusal)
+            found = await self._loop.run_in_executor(
+                self._reader, admission.enrolment, headers, body
+            )
+            await self._loop.run_in_executor(self._writer, self._take_in, found)
         else:
             try:
                 self._take(headers, body, lambda _: None)
+            except RepeatedStatusError:
+                return
             except UntakenStatusError as error:
                 self.results[error.result] += 1
                 raise
@@ -148,21 +157,23 @@ class FleetApp:
         while self._arrived:
             self._judge()
         self._keep()
+        await asyncio.to_thread(self._reader.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._writer.shutdown)
-        self._reader.shutdown(cancel_futures=True)
 
     # statuses
 
     def _status(self, request: HttpRequest, reply: _Reply) -> None:
+        try:
+            admission.claimed(self.state, request.headers)
+        except UntakenStatusError as error:
+            is_allowed = self._strangers.spend(request.peer, _REFUSED_COST)
+            self.results[error.result if is_allowed else "too_many"] += 1
+            raise error if is_allowed else _too_many() from None
         if not self._allowances.spend(request.peer):
             self.results["too_many"] += 1
             raise _too_many()
-        try:
-            admission.claimed(self.state, request.headers)
-            if len(self._arrived) >= QUEUE:
-                raise UntakenStatusError("full", Code.UNAVAILABLE, _FULL)
-        except UntakenStatusError as error:
-            self._refuse(request, error, reply)
+        if len(self._arrived) >= QUEUE:
+            self._refuse(request, UntakenStatusError("full", Code.UNAVAILABLE, _FULL), reply)
             return
         if not self._arrived:
             self._loop.call_later(BATCH, self._judge)
@@ -228,7 +239,8 @@ class FleetApp:
         path = self._found(request, target)
         authorization = request.headers.get(b"authorization", b"").decode("latin-1")
         self._access.check(path.kind, authorization, request.peer, request.headers)
-        if not self._allowances.spend(request.peer):
+        allowances = self._strangers if target == ENROLL else self._allowances
+        if not allowances.spend(request.peer):
             raise _too_many()
         if self._reading >= READERS:
             raise ServingError(Code.UNAVAILABLE, "Too many requests wait: ask again later.")
@@ -236,11 +248,15 @@ class FleetApp:
         self._reading += 1
         thread = self._writer if path.changes else self._reader
         work = self._loop.run_in_executor(thread, _answered, path, request, given)
-        work.add_done_callback(lambda done: self._done(done, reply))
+        work.add_done_callback(
+            lambda done: self._done(done, reply, request.peer if target == ENROLL else "")
+        )
 
-    def _done(self, done: asyncio.Future[HttpResponse], reply: _Reply) -> None:
+    def _done(self, done: asyncio.Future[HttpResponse], reply: _Reply, stranger: str) -> None:
         self._reading -= 1
         if not done.cancelled():
+            if stranger and 400 <= done.result().status < 500:
+                self._strangers.charge(stranger, _REFUSED_COST - 1)
             self._told(reply, done.result())
 
     def _told(self, reply: _Reply, response: HttpResponse) -> None:
@@ -271,17 +287,18 @@ class FleetApp:
     # in a thread
 
     def _enrol(self, request: HttpRequest, _: _Query) -> HttpResponse:
-        device = self._take_in(request.headers, request.body)
+        found = admission.enrolment(request.headers, request.body)
+        device = self._writer.submit(self._take_in, found).result()
         return _json({"taken": device.name, "groups": device.groups})
 
-    def _take_in(self, headers: Mapping[bytes, bytes], body: bytes) -> FleetDevice:
-        if len(self.state) >= self._most:
+    def _take_in(self, found: SignedEnrolment) -> FleetDevice:
+        if len(self.state) >= self.most_devices:
             raise ServingError(
                 Code.RESOURCE_EXHAUSTED,
                 f"The fleet has {len(self.state)} devices: raise --max-devices.",
                 503,
             )
-        device = admission.enrolment(self._register, headers, body, time())
+        device = admission.enrol(self._register, found, time())
         self._loop.call_soon_threadsafe(self._put_enrolled, device)
         return device
 
@@ -345,11 +362,6 @@ def _answered(path: FleetPath, request: HttpRequest, query: _Query) -> HttpRespo
         log.exception("%s failed.", request.target[:200])
         why = ServingError(Code.INTERNAL, "The server failed on this request: see its log.")
         return error_response(why)
-
-
-def _log_refusal(done: asyncio.Future[FleetDevice]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.warning("An enrolment was not taken: %s", error)
 
 
 def _query(text: str) -> _Query:

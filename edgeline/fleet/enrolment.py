@@ -107,6 +107,11 @@ class FleetRegister:
             known = self._one(device)
             if used_by is not None:
                 if used_by == device and bytes(used_key) == key and known and known.key == key:
+                    if known.revoked is not None:
+                        raise ServingError(
+                            Code.PERMISSION_DENIED,
+                            f"{device} is revoked: enrol it with a token that is made for it.",
+                        )
                     return known
                 raise ServingError(Code.PERMISSION_DENIED, "The token was used: make another.")
             if expires <= now:

@@ -12,13 +12,14 @@ from msgspec import Meta
 from edgeline.server.errors import ServingError, invalid
 from edgeline.server.fleet.protocol import (
     LARGEST_COUNTER,
+    LONGEST_TEXT,
     LONGEST_WHY,
     MOST_MODELS,
     DeviceOutcome,
 )
 
 DEFAULT_INTERVAL = 60.0  # seconds
-_Text: TypeAlias = Annotated[str, Meta(max_length=200)]
+_Text: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 _Why: TypeAlias = Annotated[str, Meta(max_length=LONGEST_WHY)]
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST_COUNTER)]
 _Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]

@@ -116,7 +116,9 @@ def serve(
     if settings.devices is not None:
         from edgeline.server.fleet.device_keys import DeviceKeys  # and a library of signatures
 
-        devices = DeviceKeys(settings.devices, settings.fleet_token)
+        devices = DeviceKeys(
+            settings.devices, settings.fleet_token, settings.state / "device-keys.json"
+        )
     steady = SteadyTime(declared.max_ahead, declared.max_age + declared.max_ahead)
     store = TriggerStore(declared, settings.state, steady=steady)
     with contextlib.closing(store):

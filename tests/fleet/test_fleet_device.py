@@ -9,7 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import certificates as made_certificates
 import pytest
@@ -17,11 +21,13 @@ from fleet_serving import FleetServing, ran
 from receiving import Receiver
 from running import MIXED, Running, eventually
 
-from edgeline.errors import UsageError
-from edgeline.server.fleet import places, protocol, reporter
+from edgeline.errors import EdgelineError, UsageError
+from edgeline.fleet.drops import DropFolder
+from edgeline.server.fleet import places, protocol, reporter, signatures
 from edgeline.server.fleet.device_keys import DeviceKeys
 from edgeline.server.fleet.posting import PostOrder, post
 from edgeline.server.settings import ServerSettings
+from edgeline.stores.objects import ObjectEntry, Objects
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,47 @@ def test_a_device_is_enrolled_again_by_another_token(fleet: FleetServing, order:
     assert "is not enrolled at" in post(order).sentence
 
 
+def test_a_key_whose_answer_was_lost_holds_up_no_other_token(
+    fleet: FleetServing, order: PostOrder
+) -> None:
+    assert post(order).result == "sent"
+    folder = Path(order.folder)
+    known = json.loads((folder / "identity.json").read_text())
+    (folder / "identity.json").rename(folder / "identity.new")  # as if ended before the answer
+    assert post(order).result == "sent"
+    assert json.loads((folder / "identity.json").read_text()) == known
+    (folder / "identity.json").rename(folder / "identity.new")
+    token = fleet.token(device=order.device)
+    Path(order.token_file).write_text(token)
+    assert post(order).result == "sent"
+    (folder / "identity.json").unlink()
+    Path(order.token_file).write_text(token := fleet.token(device=order.device))
+    name = signatures.token_name(signatures.public_bytes(signatures.token_key(token)))
+    (folder / "identity.new").write_text(json.dumps({"key": known["key"], "token": name}))
+    assert "was enrolled before" in post(order).sentence
+    assert post(order).result == "sent"  # by another key
+
+
+def test_a_server_that_has_moved_knows_its_devices(fleet: FleetServing, order: PostOrder) -> None:
+    assert post(order).result == "sent"
+    moved = fleet.url.replace("127.0.0.1", "localhost")
+    assert post(replace(order, place=moved)).result == "sent"
+
+
+def test_the_largest_status_is_taken(fleet: FleetServing, order: PostOrder) -> None:
+    columns = [f"{n}" + "\u00e9" * 300 for n in range(20)]
+
+    def largest(models: int, why: str, **more: object) -> list[dict[str, object]]:
+        told = [ran("\u00e9" * 128, n, "failed", why=why, **more) for n in range(models)]
+        assert post(replace(order, status={"models": told})).result == "sent"
+        return list(fleet.listed(f"?q={order.device}")[0]["models"])
+
+    assert largest(1, "", drift=columns)[0]["drift"] == [name[:200] for name in columns]
+    assert largest(64, "", drift=columns)[0]["drift"] is True  # and not which
+    few = largest(64, "\u00e9" * 500, drift=columns)
+    assert min(each["version"] for each in few) == 64 - len(few) > 0  # the oldest are left out
+
+
 def test_what_answers_and_is_not_a_fleet_has_taken_nothing(order: PostOrder) -> None:
     receiver = Receiver()
     place = receiver.url.partition("/hook")[0]
@@ -128,13 +175,15 @@ def test_what_answers_and_is_not_a_fleet_has_taken_nothing(order: PostOrder) -> 
 def test_statuses_come_by_a_folder(fleet: FleetServing, order: PostOrder) -> None:
     folder = fleet.folder / "drops"
     dropped = PostOrder(str(folder), order.folder, order.device, order.token_file, order.status)
-    assert post(dropped).result == "sent"
-    eventually(lambda: bool(fleet.listed(f"?q={order.device}")))
+    (folder / "huge.status").write_bytes(b"x" * 200_000)
     assert post(dropped).result == "sent"
 
     def counter() -> int:
-        return int(fleet.listed(f"?q={order.device}")[0]["counter"])
+        return int((fleet.listed(f"?q={order.device}") or [{"counter": 0}])[0]["counter"])
 
+    eventually(lambda: counter() == 1)  # though the enrolment came with it
+    assert "'too large': 1" in fleet.log
+    assert post(dropped).result == "sent"
     eventually(lambda: counter() == 2)
     file = folder / f"{order.device}.status"
     forged = file.read_bytes().replace(b'"version": 1', b'"version": 9')
@@ -144,6 +193,41 @@ def test_statuses_come_by_a_folder(fleet: FleetServing, order: PostOrder) -> Non
     file.write_bytes(forged.replace(b'"counter":2', b'"counter":3'))
     eventually(lambda: fleet.metric('edgeline_fleet_statuses_total{result="forged"}') > before)
     assert counter() == 2
+
+
+def test_a_huge_object_of_a_bucket_is_not_read_to_its_end() -> None:
+    pieces = iter([b"x" * (1 << 14)] * 6)  # a seventh would end the test
+    written = datetime.now(timezone.utc)
+
+    class Bucket:
+        def below(self, _: str) -> list[ObjectEntry]:
+            return [ObjectEntry(f"{name}.status", written) for name in ("a", "b", "c")]
+
+        def stream(self, _: str) -> Any:
+            return SimpleNamespace(read=lambda _: next(pieces), close=lambda: None)
+
+    drops = DropFolder(None, cast(Objects, Bucket()), "")
+    assert list(drops.new(1)) == [("a.status", b"")]
+    assert drops.left_out == 2
+    assert list(drops.new(1)) == []
+
+
+def test_what_lay_there_before_a_restart_is_no_replay(tmp_path: Path) -> None:
+    (tmp_path / "drops").mkdir()
+    options = ("--drops", str(tmp_path / "drops"), "--drop-poll", "0.2")
+    server = FleetServing(tmp_path, *options)
+    (tmp_path / "token").write_text(server.token(device="a"))
+    order = PostOrder(options[1], str(tmp_path / "device"), "a", str(tmp_path / "token"))
+    assert post(order).result == "sent"
+    eventually(lambda: [each["counter"] for each in server.listed()] == [1])
+    assert server.stop() == 0
+    again = FleetServing(tmp_path, *options)
+    assert post(order).result == "sent"
+    eventually(lambda: again.listed()[0]["counter"] == 2)
+    assert again.metric('edgeline_fleet_statuses_total{result="replayed"}') == 0
+    assert again.stop() == 0
+    assert "not taken" not in again.log
+    assert "Traceback" not in again.log
 
 
 def test_the_fleet_is_known_by_its_certificate(tmp_path: Path) -> None:
@@ -165,6 +249,20 @@ def test_the_fleet_is_known_by_its_certificate(tmp_path: Path) -> None:
         assert asyncio.run(reporter._child(order, ca)) == {"result": "sent", "sentence": ""}
     finally:
         server.stop()
+
+
+def test_keys_of_devices_are_there_while_the_fleet_is_away(tmp_path: Path) -> None:
+    server = FleetServing(tmp_path)
+    device, kept = server.enrolled("a"), tmp_path / "keys.json"
+    DeviceKeys(server.url, kept=kept).close()
+    assert server.stop() == 0
+    assert kept.stat().st_mode & 0o777 == 0o600
+    signature = device.signed(b"an event")[protocol.SIGNATURE].encode()
+    keys = DeviceKeys(server.url, kept=kept)
+    assert keys.has_signed("a", signature, b"an event")
+    keys.close()
+    with pytest.raises(EdgelineError, match="tells no keys"):
+        DeviceKeys("http://127.0.0.1:9", kept=kept)  # another fleet's are not these
 
 
 def test_settings_that_tell_nobody_anything_are_refused() -> None:

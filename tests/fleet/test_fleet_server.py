@@ -243,6 +243,17 @@ def test_a_kill_loses_nothing_that_was_answered_and_lets_in_no_replay(tmp_path: 
     assert again.stop() == 0
 
 
+def test_strangers_use_up_nothing_of_known_devices(tmp_path: Path) -> None:
+    server = FleetServing(tmp_path, "--rate", "2")  # as behind an ingress: one address for all
+    device, stranger = server.enrolled("known"), Device(server, "stranger")
+    refused = [stranger.enrol("A" * 43)[0] for _ in range(5)]
+    assert (refused[0], refused[-1]) == (403, 429)  # what is refused counts ten times
+    assert stranger.post()[0] == 429
+    assert server.ask("POST", protocol.STATUS, b"{}")[0] == 429
+    assert [device.post()[0] for _ in range(3)] == [200] * 3
+    assert server.stop() == 0
+
+
 def test_tokens_say_who_may_read_and_who_may_change(tmp_path: Path) -> None:
     server = FleetServing(tmp_path, "--tokens", str(token_file(tmp_path)), "--rate", "2")
     bearer = {scope: {"Authorization": f"Bearer {token}"} for scope, token in BEARER.items()}

@@ -14,12 +14,16 @@ from edgeline.server.versions.served_models import ServedModels
 from edgeline.server.versions.verdicts import Record
 
 
-def report(outcome: str, sentence: str, pending: dict[str, list[int]], **bad: Record) -> Any:
+def report(
+    sentence: str,
+    pending: dict[str, list[int]],
+    refused: dict[str, dict[str, str]] | None = None,
+    **bad: Record,
+) -> Any:
     """Of a device that serves nothing."""
     rollouts: Any = SimpleNamespace(returned=dict, traffic={})
-    updates: Any = SimpleNamespace(
-        status=lambda: {"outcome": outcome, "sentence": sentence, "pending": pending}
-    )
+    told = {"sentence": sentence, "pending": pending, "refused": refused or {}, "waits": {}}
+    updates: Any = SimpleNamespace(status=lambda: told)
     verdicts: Any = SimpleNamespace(bad=lambda: bad)
     served = ServedModels(rollouts)
     return DeviceReport(
@@ -27,16 +31,20 @@ def report(outcome: str, sentence: str, pending: dict[str, list[int]], **bad: Re
     )
 
 
-def test_a_version_that_has_not_come_waits_and_one_that_is_not_genuine_failed() -> None:
-    why = "the repository cannot be reached."
-    assert report("unreachable", why, {"m": [8]}).outcomes() == {("m", 8): ("waiting", why)}
-    why = "the signature of targets is not genuine."
-    assert report("refused", why, {"m": [8]}).outcomes() == {("m", 8): ("failed", why)}
+def test_a_version_fails_by_its_own_files_alone() -> None:
+    why, fault = "the metadata is not genuine.", "m/8/model.tflite is not the file that was signed."
+    assert report(why, {"m": [8]}).outcomes() == {("m", 8): ("waiting", why)}
+    found = report(fault, {"m": [7, 8], "other": [3]}, {"m": {"8": fault}}).outcomes()
+    assert found == {
+        ("m", 7): ("waiting", fault),
+        ("m", 8): ("failed", fault),
+        ("other", 3): ("waiting", fault),
+    }
 
 
 def test_a_version_that_was_condemned_failed_though_its_files_are_gone() -> None:
     bad = Record("m", 9, "bad", reason="the server ended 3 times")
-    found = report("ok", "", {}, digest=bad).outcomes()
+    found = report("", {}, digest=bad).outcomes()
     assert found == {("m", 9): ("failed", "the server ended 3 times")}
 
 

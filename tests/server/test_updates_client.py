@@ -93,6 +93,7 @@ def test_a_tampered_file_is_refused(publisher, look, tmp_path):
     result = look()
     assert result.outcome == "refused"
     assert "targets/m/2/model.tflite is not the file that was signed" in result.sentence
+    assert result.refused == {"m": {2: result.sentence}}
     assert versions(result) == []
     assert not list((tmp_path / "state" / "files").glob("*.partial"))
     file.write_bytes(model(2))
@@ -124,6 +125,7 @@ def test_tampered_metadata_is_refused(publisher, look, name):
     result = look()
     assert (result.outcome, versions(result)) == ("refused", [1])
     assert "not genuine" in result.sentence
+    assert not result.refused  # the version is as good as it was
 
 
 def test_metadata_that_is_no_metadata_is_refused(publisher, look):

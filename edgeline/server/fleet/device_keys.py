@@ -2,7 +2,7 @@
 
 From a file, `{"devices": {"NAME": "<32 bytes in base64>"}}`, or from the fleet's server
 (`GET /v1/fleet/keys`), which leaves out revoked devices. Both are read again from time to time;
-while that fails, the keys of before count.
+while that fails, the keys of before count, also after a restart where they are kept.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import logging
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -35,19 +36,21 @@ log = logging.getLogger("edgeline.triggers")
 class DeviceKeys:
     """Keys that are kept fresh by a thread."""
 
-    def __init__(self, place: str, token: str = "") -> None:
+    def __init__(self, place: str, token: str = "", kept: Path | None = None) -> None:
         """
         Args:
             place: a file, or the address of a fleet's server.
             token: a bearer token of the scope `read` for it; empty: none.
+            kept: where the keys of a server are kept for a start while it is away; None: nowhere.
 
         Raises:
             EdgelineError: they cannot be read.
         """
-        self._place, self._token = place, token
+        self._place, self._token, self._kept = place, token, kept
         if is_address(place):
             check_url(place, "--fleet")
-        self._keys = self._read()
+        self._keys: Mapping[str, bytes] = {}
+        self._keys = self._first()
         self._stop, self._asked_for = threading.Event(), threading.Event()
         threading.Thread(target=self._run, name="edgeline", daemon=True).start()
 
@@ -83,8 +86,48 @@ class DeviceKeys:
                     log.warning("%s The devices' keys of before count.", error)
                 fault = str(error)
 
+    def _first(self) -> Mapping[str, bytes]:
+        """The keys at a start: those that were kept where the server is away."""
+        try:
+            return self._read()
+        except UsageError:
+            raise
+        except EdgelineError as error:
+            try:
+                assert self._kept is not None
+                found = json.loads(plain_file.read(self._kept, _LARGEST))
+                keys = self._checked(found) if found["place"] == self._place else None
+            except (AssertionError, OSError, ValueError, TypeError, KeyError, UsageError):
+                keys = None
+            if keys is None:
+                raise error from None
+            log.warning(
+                "%s The devices' keys that were kept count, which may be old: one that was revoked "
+                "since is still believed.",
+                error,
+            )
+            return keys
+
     def _read(self) -> Mapping[str, bytes]:
-        found = self._asked() if is_address(self._place) else self._of_file()
+        if not is_address(self._place):
+            return self._checked(self._of_file())
+        found = self._asked()
+        keys = self._checked(found)
+        if self._kept is not None and (keys != self._keys or not self._kept.is_file()):
+            self._keep(self._kept, found["devices"])
+        return keys
+
+    def _keep(self, file: Path, devices: Mapping[str, str]) -> None:
+        part = file.with_name(file.name + ".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+                json.dump({"place": self._place, "devices": devices}, stream)
+            part.replace(file)
+        except OSError as error:
+            log.warning("The devices' keys cannot be kept in %s (%s).", file, error.strerror)
+
+    def _checked(self, found: Any) -> Mapping[str, bytes]:
         devices = found.get("devices") if isinstance(found, dict) else None
         if not isinstance(devices, dict):
             raise UsageError(f"{self._shown} does not hold the keys of devices.")
@@ -115,7 +158,8 @@ class DeviceKeys:
                 return json.loads(answer.read(_LARGEST))
         except urllib.error.HTTPError as error:
             error.close()
-            raise EdgelineError(f"{self._shown} tells no keys (status {error.code}).") from error
+            kind = EdgelineError if error.code >= 500 or error.code == 429 else UsageError
+            raise kind(f"{self._shown} tells no keys (status {error.code}).") from error
         except (OSError, ValueError, redirects.RedirectError) as error:
             why = getattr(error, "reason", error)
             raise EdgelineError(f"{self._shown} tells no keys ({why}).") from error

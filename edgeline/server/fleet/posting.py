@@ -3,8 +3,9 @@
 In the folder `fleet` of the state: `identity.json`, the device's key, and as whom and with which
 token it was enrolled; `counter`, the number of the last status. The counter is on the disk before a
 status leaves, so that no number is given twice, however the server ends. A key that waits to be
-enrolled is `identity.new`: where the answer was lost, the same key is enrolled again, which changes
-nothing. Only their owner can read these files.
+enrolled by a token is `identity.new`: where the answer was lost, the same key is enrolled again by
+it, which changes nothing, and another token has another key. A key counts wherever its fleet is: a
+server that has moved still knows it. Only their owner can read these files.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeline.errors import EdgelineError
 from edgeline.formats import plain_file
-from edgeline.server.fleet import protocol, signatures
+from edgeline.server.fleet import fitting, protocol, signatures
 from edgeline.stores import redirects
 from edgeline.stores.object_put import bucket
 from edgeline.version import __version__
@@ -65,7 +66,11 @@ class PostOutcome:
 
 
 class _RefusedError(EdgelineError):
-    """The fleet's server does not take it."""
+    """The fleet's server does not take it; `status` is that of HTTP, 0 where it was not asked."""
+
+    def __init__(self, sentence: str, status: int = 0) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 def post(order: PostOrder) -> PostOutcome:
@@ -76,7 +81,7 @@ def post(order: PostOrder) -> PostOutcome:
         key = _enrolled(order, folder)
         counter = _next(folder / "counter")
         told = {"device": order.device, "counter": counter, "time": round(time.time(), 3)}
-        body = json.dumps({**told, **order.status}, separators=(",", ":")).encode()
+        body = fitting.fitted({**told, **order.status})
         _hand_over(order, protocol.STATUS, {protocol.SIGNATURE: signatures.sign(key, body)}, body)
     except _RefusedError as error:
         return PostOutcome("refused", str(error))
@@ -101,17 +106,16 @@ def _enrolled(order: PostOrder, folder: Path) -> Ed25519PrivateKey:
     """The device's key, which is enrolled now if it was not, or if there is a new token."""
     kept, new = folder / IDENTITY, folder / "identity.new"
     known, token = _known(kept), _token(order.token_file)
-    same = known.get("device") == order.device and known.get("place") == order.place
-    if same and (not token or known.get("token") == _name(token)):
+    if known.get("device") == order.device and (not token or known.get("token") == _name(token)):
         return signatures.read_key(str(known.get("key")), str(kept))
     if not token:
         raise _RefusedError(
             f"{order.device} is not enrolled at {_shown(order.place)}: make a token with `edgeline "
             f"fleet token --for {order.device}`, and give its file with --enroll-token-file."
         )
-    if not _known(new):
+    if _known(new).get("token") != _name(token):
         made = signatures.written(signatures.new_key()).decode()
-        _write(new, json.dumps({"key": made}).encode())
+        _write(new, json.dumps({"key": made, "token": _name(token)}).encode())
     pem = str(_known(new).get("key"))
     key, by = signatures.read_key(pem, str(new)), signatures.token_key(token)
     body = json.dumps(
@@ -125,8 +129,13 @@ def _enrolled(order: PostOrder, folder: Path) -> Ed25519PrivateKey:
         protocol.SIGNATURE: signatures.sign(key, body),
         protocol.TOKEN_SIGNATURE: signatures.sign(by, body),
     }
-    _hand_over(order, protocol.ENROLL, signed, body)
-    found = {"device": order.device, "place": order.place, "token": _name(token), "key": pem}
+    try:
+        _hand_over(order, protocol.ENROLL, signed, body)
+    except _RefusedError as error:
+        if error.status == 409:  # the key is spent: the next try makes another
+            new.unlink()
+        raise
+    found = {"device": order.device, "token": _name(token), "key": pem}
     _write(kept, json.dumps(found).encode())
     new.unlink()
     return key
@@ -154,8 +163,9 @@ def _hand_over(order: PostOrder, path: str, signed: dict[str, str], body: bytes)
     except urllib.error.HTTPError as error:
         with error:
             said = _said(error.read(_LARGEST)) or f"status {error.code}"
-        again = error.code in (408, 425, 429) or error.code >= 500
-        raise (EdgelineError if again else _RefusedError)(said) from error
+        if error.code in (408, 425, 429) or error.code >= 500:
+            raise EdgelineError(said) from error
+        raise _RefusedError(said, error.code) from error
     except (OSError, ValueError, redirects.RedirectError) as error:
         why = getattr(error, "reason", error)
         raise EdgelineError(f"{_shown(order.place)} cannot be asked ({why}).") from error

@@ -112,8 +112,9 @@ class DeviceReport:
         return max(served.pools, default=0) if served is not None else 0
 
     def _pending(self) -> Iterator[tuple[tuple[str, int], tuple[DeviceOutcome, str]]]:
-        """Versions that are wanted and not here: where what came was not genuine, they failed; and
-        those whose wave is still to come."""
+        """Versions that are wanted and not here: they failed where their own files are not what was
+        signed; whatever else a look has met, as metadata that is not genuine, is no fault of
+        theirs, and they wait, as do those whose wave is still to come."""
         if self._updates is None:
             return
         status = self._updates.status()
@@ -123,10 +124,11 @@ class DeviceReport:
                 yield (name, int(version)), ("waiting", str(wait["sentence"]))
         why = str(status["sentence"])
         pending: Any = status["pending"]
+        refused: Any = status["refused"]
         for name, versions in pending.items():
             for version in versions:
-                refused = status["outcome"] == "refused"
-                yield (name, version), ("failed" if refused else "waiting", why)
+                fault = refused.get(name, {}).get(str(version), "")  # its keys were JSON's
+                yield (name, version), ("failed", fault) if fault else ("waiting", why)
 
     def _load(self, name: str, version: int) -> Mapping[str, object]:
         metrics = self._metrics.models.get((name, version))

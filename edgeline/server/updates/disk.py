@@ -37,6 +37,10 @@ class FullError(EdgelineError):
     """The disk is full."""
 
 
+class RefusedVersionError(EdgelineError):
+    """What came of a version is not what was signed, or more than this device takes."""
+
+
 @dataclass(frozen=True)
 class WantedFile:
     """A file of the repository, as its signed metadata says.
@@ -89,12 +93,16 @@ class VersionStore:
         Raises:
             UnreachableError: the connection broke; what was fetched is kept.
             FullError: the disk is full; what was fetched is removed.
-            EdgelineError: a file is not what was signed, or the version is too large.
+            RefusedVersionError: a file is not what was signed, or the version is too large.
+            EdgelineError: the disk or an archive is damaged.
         """
         with _disk():
             self.files.mkdir(parents=True, exist_ok=True)
             text, fetched = self._fetch(place, manifest)
-            bundle = _bundle(text, name, version)
+            try:
+                bundle = _bundle(text, name, version)
+            except EdgelineError as error:
+                raise RefusedVersionError(str(error)) from error
             base = manifest.path.rpartition("/")[0]
             wanted = [
                 WantedFile(f"{base}/{path}", str(entry["sha256"]), int(entry["size"]))
@@ -102,7 +110,7 @@ class VersionStore:
             ]
             total = sum(file.size for file in wanted)
             if total > limit:
-                raise EdgelineError(
+                raise RefusedVersionError(
                     f"{name} {version} has {total} bytes, above the limit of {limit}: raise "
                     "--max-update."
                 )
@@ -255,7 +263,7 @@ def _download(place: Origin, wanted: WantedFile, partial: Path) -> int:
         os.fsync(file.fileno())
     if have > wanted.size or digest.hexdigest() != wanted.digest:
         partial.unlink()
-        raise EdgelineError(f"{wanted.path} is not the file that was signed: it was refused.")
+        raise RefusedVersionError(f"{wanted.path} is not the file that was signed: it was refused.")
     return fetched
 
 

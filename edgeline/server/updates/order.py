@@ -53,6 +53,8 @@ class UpdateResult:
         models: by name and version the sha256 of the manifest, the labels and whether it was
             withdrawn, of what is on the disk and genuine.
         pending: by name the versions that are wanted and not on the disk.
+        refused: by name and version why one that is pending is not taken: what came of it is not
+            what was signed, or is too large.
         waits: by name and version for which wave this device waits (see
             `edgeline.artifacts.waves.waits`).
     """
@@ -63,4 +65,5 @@ class UpdateResult:
     fetched: int = 0
     models: dict[str, dict[int, dict[str, object]]] = field(default_factory=dict)
     pending: dict[str, list[int]] = field(default_factory=dict)
+    refused: dict[str, dict[int, str]] = field(default_factory=dict)
     waits: dict[str, dict[int, dict[str, object]]] = field(default_factory=dict)

@@ -36,7 +36,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from edgeline.errors import EdgelineError
 from edgeline.server.updates import clock, delegations
 from edgeline.server.updates.delegations import DelegatedRoles, RoleSource
-from edgeline.server.updates.disk import FULL, FullError, VersionStore
+from edgeline.server.updates.disk import FULL, FullError, RefusedVersionError, VersionStore
 from edgeline.server.updates.fetching import (
     PIECE,
     MissingError,
@@ -142,6 +142,9 @@ def _bring(
                 if not store.prune(partials=True):
                     raise
                 result.fetched += store.install(place, manifest, *key, limit)
+            except RefusedVersionError as error:
+                result.refused.setdefault(key[0], {})[key[1]] = str(error)
+                raise
     if whole:
         _remove(store, list(selection.gone(list(store.versions()), before)))
     store.prune(partials=result.outcome == "ok")

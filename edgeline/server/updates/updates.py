@@ -62,7 +62,7 @@ class Updates:
         self._counts: Counter[str] = Counter()
         self._fetched = 0
         self._last: dict[str, Any] = {"outcome": "", "sentence": "", "expires": ""}
-        self._last |= {"pending": {}, "waits": {}}
+        self._last |= {"pending": {}, "refused": {}, "waits": {}}
         self.checked_at = self._succeeded_at = 0.0
 
     async def restore(self) -> None:
@@ -211,7 +211,7 @@ async def _child(order: dict[str, Any]) -> dict[str, Any]:
 
 def _nothing(outcome: CheckOutcome, sentence: str) -> dict[str, object]:
     """A check that came to nothing (see `order.UpdateResult`)."""
-    found = {"expires": "", "fetched": 0, "models": {}, "pending": {}, "waits": {}}
+    found = {"expires": "", "fetched": 0, "models": {}, "pending": {}, "refused": {}, "waits": {}}
     return {"outcome": outcome, "sentence": sentence, **found}
 
 
