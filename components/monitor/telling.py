@@ -1,7 +1,8 @@
 """The events of a window: of the types, and with the data, that a server sends.
 
 A server sends what changes. A task remembers nothing, so each run tells what holds: where enough
-rows were judged, also that nothing drifts or has decayed, which takes back what was told before.
+rows were judged, also that nothing drifts or has decayed, which takes back what was told before: of
+drift only where no column is missing.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def events_of(
 def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     model, version = report["model"], report["version"]
     drift, decay = report["drift"], report["decay"]
-    if drift["rows"] >= drift["rows_needed"]:
+    if drift["rows"] >= drift["rows_needed"] and (drift["drifting"] or all_compared(drift)):
         yield drift_event(model, version, drift)
     if "not_told" in decay:
         return
@@ -65,6 +66,12 @@ def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     concept = decay["concept"]
     if concept["drifting"] or concept.get("labelled_rows", 0) >= needed:
         yield CONCEPT, decay_data(CONCEPT, model, version, decay)
+
+
+def all_compared(drift: Mapping[str, Any]) -> bool:
+    """Whether each column has as many rows as it takes to take back what was told of it."""
+    few = [rows for rows in drift["partly"].values() if rows < drift["rows_needed"]]
+    return not drift["not_compared"] and not few
 
 
 def check_device(device: str) -> None:

@@ -100,7 +100,7 @@ def join(
     met: set[str] = set()  # names that rows have, with a value or without
     filled: Counter[str] = Counter()
     try:
-        with open(target, "w", encoding="utf-8", newline="") as stream:
+        with open(target, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(header)
             for key, row in _rows(files, Counter(), []):
