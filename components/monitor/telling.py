@@ -29,6 +29,10 @@ from edgeline.monitoring.events import (
 TRIES = 5
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _NAMED = 3
+_NOT_A_DEVICE = (
+    " A receiver with --fleet or --device-keys takes what devices have signed alone, and this task "
+    "is not a device: send to one without them."
+)
 
 
 def events_of(
@@ -113,9 +117,10 @@ def send(
                 refused += [json.loads(each)["type"] for each in lines[place + 1 :]]
                 break
     if refused:
+        unsigned = any("status 401" in each for each in refused)
         more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
         raise EdgelineError(
             f"{shown(url)} does not take {len(refused)} of {len(lines)} events: "
             f"{', '.join(refused[:_NAMED])}{more}. Check events_url and its key; the events stand "
-            "in the log."
+            "in the log." + (_NOT_A_DEVICE if unsigned else "")
         )

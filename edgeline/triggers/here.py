@@ -15,14 +15,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, at_path
 from edgeline.local import folders, runs
 from edgeline.local import record as records
-from edgeline.local.refusals import refusals
+from edgeline.local.refusals import not_judged, refusals
 from edgeline.triggers import launching, rows, supervising
 from edgeline.triggers.launching import FoundRun, RefusedRunError
 from edgeline.triggers.rows import JoinedRows
@@ -57,7 +57,7 @@ class LocalLauncher:
         except (FileNotFoundError, ValueError):
             return FoundRun("running", str(folder)) if lives else _by_record(folder, kept)
         if code == 0:
-            return FoundRun("succeeded", str(folder))
+            return FoundRun("succeeded", str(folder), _told_of(kept, not_judged))
         limit = firing.ordered.run.limit
         return FoundRun("failed", str(folder), _refused(kept) or _why(folder, code, limit))
 
@@ -190,13 +190,18 @@ def refusal(joined: JoinedRows, data: RunData) -> str:
 
 def _refused(kept: Sequence[Path]) -> str:
     """Why a run's model was not published, by the tasks that refused it; "" where none did."""
+    reasons = _told_of(kept, refusals)
+    return f"Its model is refused: {reasons}"[:_TOLD_REFUSAL] if reasons else ""
+
+
+def _told_of(kept: Sequence[Path], sentences: Callable[[Mapping[str, Any]], list[str]]) -> str:
+    """What is made of the tasks of the last run; "" where its record or a verdict is unreadable."""
     if not kept:
         return ""
     try:
-        reasons = refusals(runs.read(kept[-1].parent).result.tasks)
+        return " ".join(sentences(runs.read(kept[-1].parent).result.tasks))[:_TOLD_REFUSAL]
     except (EdgelineError, OSError, ValueError, LookupError, TypeError):
         return ""
-    return f"Its model is refused: {' '.join(reasons)}"[:_TOLD_REFUSAL] if reasons else ""
 
 
 def _why(folder: Path, code: int, limit: float) -> str:
