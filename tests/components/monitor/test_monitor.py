@@ -393,6 +393,10 @@ def test_events_are_sent_signed_and_those_that_are_not_taken_fail_the_task(
         run()
     assert "s3cr3t" not in str(no.value) and "s3cr3t" not in (tmp_path / "page.html").read_text()
     assert '"type":"io.edgeline.drift.resolved"' in capsys.readouterr().out
+    assert "--device-keys" not in str(no.value)
+    receiver.status = 401
+    with pytest.raises(EdgelineError, match="--device-keys takes what devices have signed alone"):
+        run()
     monkeypatch.setattr(cloud_events, "FIRST_PAUSE", 0.0)
     with pytest.raises(EdgelineError, match="does not take 2 of 2 events"):
         run(events_url="http://127.0.0.1:9/")
