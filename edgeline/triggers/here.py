@@ -128,6 +128,11 @@ class LocalLauncher:
             )
             if left_out := not_of_now(joined):
                 log.warning("%s: %s.", firing.mark, left_out)
+            if rarer := joined.facts["rarer"]:
+                log.warning(
+                    "%s: less than half as many rows as of the base have a value of %s.",
+                    *(firing.mark, ", ".join(map(repr, rarer))),
+                )
             (folder / "rows.json").write_text(json.dumps(joined.facts, indent=1) + "\n")
             if why := refusal(joined, data):
                 raise RefusedRunError(f"Refused before it began: {why}.")
@@ -182,8 +187,8 @@ def refusal(joined: JoinedRows, data: RunData) -> str:
     if joined.emptied:
         columns = ", ".join(map(repr, joined.emptied))
         return (
-            f"the rows of {data.payloads} have a value of {columns} less than half as often as "
-            f"those of {data.base}: fix what sends them, or move them away"
+            f"the rows of {data.payloads} have a value of {columns} less than a tenth as often "
+            f"as those of {data.base}: fix what sends them, or move them away"
         )
     return ""
 

@@ -27,7 +27,9 @@ from edgeline.triggers.judging import told
 MOST = 1_000_000  # labels that are held, and so rows that are joined
 LONGEST = 1 << 20  # bytes of a line
 _JUDGED = 30  # rows from which on columns without values are told
-_EMPTIED = 0.5  # of the base's share of values: with less of it a column counts as emptied
+# of the base's share of values: with less of it a column counts as emptied, or is told as rarer;
+# columns of real rows come and go for hours, so half of it refuses rows that are in order
+_EMPTIED, _RARER = 0.1, 0.5
 _NOTHING = ("", "nan", "inf", "infinity")  # cells that are not values, but for their sign
 _LOOKED_AT = 10_000  # rows of the base
 _NAMED = 10  # damaged files that are told by name
@@ -130,12 +132,12 @@ def join(
                 counts["rows"] += 1
     except OSError as error:
         raise at_path(error, f"{target} cannot be written ({error.strerror}).") from error
-    emptied: list[str] = []
+    emptied, rarer = list[str](), list[str]()
     if counts["rows"] >= _JUDGED:
         usual = _usual(base, [name for name in header if name in met])
-        emptied = [
-            name for name, of in usual.items() if filled[name] < counts["rows"] * of * _EMPTIED
-        ]
+        shares = {name: filled[name] / counts["rows"] / of for name, of in usual.items()}
+        emptied = [name for name, share in shares.items() if share < _EMPTIED]
+        rarer = [name for name, share in shares.items() if _EMPTIED <= share < _RARER]
     left_out = (
         *(
             "stale",
@@ -152,6 +154,7 @@ def join(
         "since": told(since) if since else None,
         "rows": counts["rows"],
         "emptied": emptied,
+        "rarer": rarer,
         **{name: counts[name] for name in left_out},
         "labels_without_row": len(known) - len(last),
         "damaged_files": sorted(set(damaged))[:_NAMED],

@@ -67,6 +67,7 @@ def test_rows_with_a_label_are_added_and_read(places):
         "since": None,
         "rows": 3,
         "emptied": [],
+        "rarer": [],
         "stale": 0,
         "ahead": 0,
         "too_early": 0,
@@ -115,10 +116,11 @@ def test_a_column_that_is_mostly_empty_is_emptied_though_not_wholly(tmp_path, no
     file, labels = tmp_path / "payloads" / "taxi" / "1" / "a.jsonl", tmp_path / "labels.jsonl"
     labels.write_text("".join(json.dumps({"id": str(n), "tips": 1}) + "\n" for n in range(100)))
     names = [tmp_path / name for name in ("base.csv", "payloads", "labels.jsonl", "rows.csv")]
-    for filled, emptied in ((6, ("fare",)), (39, ("fare",)), (41, ())):
+    for filled, emptied, rarer in ((7, ("fare",), []), (9, (), ["fare"]), (41, (), [])):
         met = [row(str(n), 2.5 if n < filled else nothing) for n in range(100)]
         file.write_text("".join(json.dumps(each) + "\n" for each in met))
-        assert join(*names, "taxi", 0.0).emptied == emptied, filled
+        joined = join(*names, "taxi", 0.0)
+        assert (joined.emptied, joined.facts["rarer"]) == (emptied, rarer), filled
 
 
 def test_a_text_that_is_not_unicode_is_written_with_its_escape(places):
