@@ -99,6 +99,9 @@ _EXPLAINED = {
 _MONITORED = {
     "window_rows": "Rows of the version in the window.",
     "rows_left_out": "Rows and lines that do not fit the model, have no time, or are damaged.",
+    "rows_before_window": "Rows of before the window in files that were read: late, or of a file "
+    "that was being filled as it began.",
+    "rows_after_window": "Rows that were met after the window, by their own time.",
     "rows_of_other_versions": "Rows of the window that another version answered.",
     "files_damaged": "Files that could not be read to their end.",
     "columns_drifting": "Columns of inputs and outputs that drift.",

@@ -14,7 +14,9 @@ from edgeline import artifacts
 from edgeline.artifacts import Artifact, example_weights, examples, outcomes
 from edgeline.artifacts import fairness as asked_fairness
 from edgeline.artifacts import requirements as asked_for
+from edgeline.artifacts.bundle import MANIFEST
 from edgeline.artifacts.decision_threshold import USUAL
+from edgeline.artifacts.verdicts import NO_BASELINE
 from edgeline.beam import workers
 from edgeline.beam.workers import Workers
 from edgeline.components.analyze import (
@@ -288,14 +290,16 @@ def _analyze(
         met += over_versions
         verdict = replace(verdict, notes=[*verdict.notes, note[0].upper() + note[1:] + "."])
     if before.words and baseline is None:
-        verdict = replace(verdict, notes=[*verdict.notes, f"No baseline: {before.words}."])
+        verdict = replace(verdict, notes=[*verdict.notes, f"{NO_BASELINE}{before.words}."])
     elif before.told:
         verdict = replace(verdict, notes=[*verdict.notes, f"The baseline is {before.words}."])
     warnings += [each.sentence.rstrip(".") for each in met if each.state == outcomes.TOLD]
     for each in met:
         if each.fails:
             verdict = thresholds.refused(verdict, each.sentence)
-    if before.told and baseline is not None:
+    if baseline is not None and not (Path(before.path) / MANIFEST).is_file():
+        verdict = replace(verdict, notes=[*verdict.notes, beside_published.NO_BUNDLE])
+    elif baseline is not None:
         asked = evaluation_config.has_change_thresholds(eval_config)
         beside_it = beside_published.judge(columns, task, parts, before.path, asked)
         for reason in beside_it.reasons:

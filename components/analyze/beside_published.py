@@ -5,7 +5,8 @@ evaluation split, too, and a model that has learned them looks good on them. So 
 is asked about the same rows, file by file, since poisoned rows may be few among many:
 
 - its labels contradict it: it tells the classes apart worse than chance (an AUC below 0.5, less
-  accuracy than two independent guesses have in common, a negative correlation), beyond 95 %;
+  accuracy than two independent guesses have in common, a negative correlation), beyond 95 % for
+  all files together: the more are judged, the surer it has to be of each (Bonferroni);
 - a column that it takes has no value at all;
 - the candidate is surely worse, where eval_config says nothing about a change: its whole interval
   lies below the published model's AUC or accuracy by `DROP`, or above its error by that share.
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,18 +30,22 @@ from edgeline.artifacts import reference
 from edgeline.artifacts.bundle import read as read_bundle
 from edgeline.artifacts.calibration import BINARY, MULTICLASS
 from edgeline.artifacts.decision_threshold import says_yes
+from edgeline.artifacts.verdicts import UNJUDGED
 from edgeline.components.analyze.evaluation_config import BASELINE, CANDIDATE
 from edgeline.components.analyze.vectorised_engine import Columns
 from edgeline.formats.dtypes import Array
 from edgeline.reports.report import number
-from edgeline.runtimes.estimated import Interval
+from edgeline.runtimes.estimated import Interval, Z
 from edgeline.runtimes.measured import ERRORS, measure
 from edgeline.runtimes.metric_names import ACCURACY, AUC
 
 DROP = 0.01  # of AUC or accuracy
 SHARE = 0.05  # of an error
 LEAST_ROWS = 30  # of a file, to judge it
-ON_BEAM = "Not compared file by file with the published model, as Beam evaluates"
+ON_BEAM = f"{UNJUDGED}each file beside the published model, as Beam evaluates"
+NO_BUNDLE = (
+    f"{UNJUDGED}the model beside a published one, as the baseline is not a published bundle."
+)
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,15 @@ def judge(
     name = f"{bundle.name} {bundle.version}"
     truth = columns.label.astype(np.float64).reshape(-1)
     reasons, few, first = list(_empty_columns(parts, Path(folder), name)), 0, 0
+    judged = sum(pq.read_metadata(part).num_rows >= LEAST_ROWS for part in parts)
+    level = NormalDist().inv_cdf(1 - 0.025 / max(judged, 1))  # standard errors
     for place, part in enumerate(parts):
         last = first + pq.read_metadata(part).num_rows
         rows, first = slice(first, last), last
         if rows.stop - rows.start < LEAST_ROWS:
             few += rows.stop - rows.start
             continue
-        against = _against(task, columns.predictions[BASELINE][rows], truth[rows])
+        against = _against(task, columns.predictions[BASELINE][rows], truth[rows], level)
         if against:
             reasons.append(
                 f"The labels of {_file(place, parts)} contradict {name}: {against}. Correct them, "
@@ -82,33 +90,39 @@ def judge(
             )
     if not asked and not reasons:
         reasons += _worse(task, columns, truth, name)
-    notes = [f"Whether labels contradict {name} is not judged of {few} rows, of files with fewer "
-             f"than {LEAST_ROWS}."] if few else []  # fmt: skip
+    notes = [f"{UNJUDGED}whether labels contradict {name}, of {few} rows, of files with fewer than "
+             f"{LEAST_ROWS}."] if few else []  # fmt: skip
     return PublishedComparison(tuple(reasons), tuple(notes))
 
 
-def _against(task: str, predictions: Array, truth: Array) -> str:
-    """How labels contradict predictions, [rows, ...]; "" where they do not."""
+def _against(task: str, predictions: Array, truth: Array, level: float) -> str:
+    """How labels contradict predictions, [rows, ...], by so many standard errors; "" where they do
+    not."""
     found = _measured(task, predictions, truth)
     if task == BINARY:
         auc = found.get(AUC)
-        if auc is not None and auc.high < 0.5:
+        if auc is not None and _high(auc, level) < 0.5:
             return f"its AUC is {number(auc.value)} there, and 0.5 is chance"
     elif task == MULTICLASS:
         decided = _flat(predictions).argmax(axis=1)
         classes = int(max(decided.max(), truth.max())) + 1
         shares = [np.bincount(x.astype(np.int64), minlength=classes) for x in (decided, truth)]
         chance = float(np.dot(*shares)) / len(truth) ** 2
-        if found[ACCURACY].high < chance:
+        if _high(found[ACCURACY], level) < chance:
             value = number(found[ACCURACY].value)
             return f"its accuracy is {value} there, and {number(chance)} is chance"
     else:
         values = _flat(predictions)[:, -1].astype(np.float64)
         if values.std() and truth.std():
             correlation = float(np.corrcoef(values, truth)[0, 1])
-            if correlation + 2 / np.sqrt(len(truth)) < 0:
+            if correlation + level / np.sqrt(len(truth)) < 0:
                 return f"its correlation with them is {number(correlation)}"
     return ""
+
+
+def _high(at_95: Interval, level: float) -> float:
+    """The upper end of an interval at another level, in standard errors."""
+    return at_95.value + (at_95.high - at_95.value) * level / Z
 
 
 def _worse(task: str, columns: Columns, truth: Array, name: str) -> list[str]:

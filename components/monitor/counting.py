@@ -103,7 +103,7 @@ class PayloadCounts:
         absent = {key for key, rows in counted.items() if not rows}
         return {
             "rows": self.rows,
-            "rows_needed": limits.rows,
+            "rows_needed": max(limits.rows, 1),  # of no row nothing is known
             "since": round(since, 3),
             "drifting": found["drifting"],
             **{
@@ -123,6 +123,7 @@ class PayloadCounts:
         if self.decay is None:
             return {"not_told": self.no_decay}
         told = self.decay.report(self._scores, since)
+        told["rows_needed"] = max(told["rows_needed"], 1)
         told["measured"]["since"] = round(since, 3)
         return told
 

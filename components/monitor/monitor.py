@@ -230,6 +230,8 @@ def _metrics(document: Mapping[str, Any]) -> dict[str, Any]:
     columns = {**drift["inputs"], **drift["outputs"]}.values()
     told |= {
         "rows_left_out": read["unfit"] + read["without_time"] + read["damaged_lines"],
+        "rows_before_window": read["before"],
+        "rows_after_window": read["after"],
         "rows_of_other_versions": read["of_other_versions"],
         "files_damaged": read["files_damaged"],
         "columns_not_compared": len(drift["not_compared"]),

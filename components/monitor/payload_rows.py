@@ -17,7 +17,14 @@ from edgeline.artifacts.bundle import Bundle
 from edgeline.components.monitor.payload_columns import PayloadColumn, faults_of
 from edgeline.components.monitor.window import PayloadWindow, moment_of
 from edgeline.errors import first_line
-from edgeline.monitoring.line_files import DAMAGE, LargeFileError, LineFile, files_of, lines_in
+from edgeline.monitoring.line_files import (
+    DAMAGE,
+    LargeFileError,
+    LineFile,
+    files_of,
+    lines_in,
+    printable,
+)
 from edgeline.stores import remote
 
 AT_ONCE, BYTES_AT_ONCE = 4096, 8 << 20  # rows, and bytes of their lines, that are held
@@ -117,7 +124,7 @@ def _fitting(
     """The rows without a fault; the others are counted."""
     for name in sorted(set(chain.from_iterable(rows)) - columns.keys()):
         if not name.startswith(_WHENCE) and len(results.unknown_columns) < _NAMED:
-            results.unknown_columns.add(name[:100])
+            results.unknown_columns.add(printable(name[:100]))
     faults = faults_of(columns, rows)
     for place, why in sorted(faults.items()):
         results.refuse("unfit", places[place], why)
@@ -187,5 +194,5 @@ def _is_wanted(
 
 def _count(counter: Counter[str], name: object) -> None:
     """Count a name that anybody may have given: of many only the first are told apart."""
-    shown = str(name)[:100]
+    shown = printable(str(name)[:100])
     counter[shown if shown in counter or len(counter) < 1000 else "(others)"] += 1

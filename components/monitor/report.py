@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from edgeline.components.monitor import telling
 from edgeline.reports import report
 from edgeline.reports.report import Fact, Section, badge, number, table
 
@@ -73,9 +74,16 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
         found.append(f"Values out of range are not told: {document['ranges']['not_told']}.")
     if drift["not_compared"]:
         found.append(f"Not compared: {', '.join(drift['not_compared'])}.")
+    if not drift["drifting"] and drift["rows"] >= needed and not telling.all_compared(drift):
+        found.append("Drift told before is not taken back, as not every column is compared.")
     bad = [f"{read[name]:,} {_LEFT_OUT[name]}" for name in _BAD if read[name]]
     if bad:
         found.append(f"Left out: {'; '.join(bad)}.")
+    if read["before"] or read["after"]:
+        found.append(
+            f"Rows of before the window ({read['before']:,}) and after it ({read['after']:,}) are "
+            "not judged here: window_hours has to be longer than devices are away."
+        )
     if read["of_other_versions"]:
         versions = ", ".join(f"{name} ({n:,})" for name, n in read["other_versions"].items())
         found.append(f"Rows of other versions, which are not looked at: {versions}.")

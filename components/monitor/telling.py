@@ -1,7 +1,8 @@
 """The events of a window: of the types, and with the data, that a server sends.
 
 A server sends what changes. A task remembers nothing, so each run tells what holds: where enough
-rows were judged, also that nothing drifts or has decayed, which takes back what was told before.
+rows were judged, also that nothing drifts or has decayed, which takes back what was told before: of
+drift only where no column is missing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ from edgeline.monitoring.events import (
 TRIES = 5
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _NAMED = 3
+_NOT_A_DEVICE = (
+    " A receiver with --fleet or --device-keys takes what devices have signed alone, and this task "
+    "is not a device: send to one without them."
+)
 
 
 def events_of(
@@ -54,7 +59,7 @@ def events_of(
 def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     model, version = report["model"], report["version"]
     drift, decay = report["drift"], report["decay"]
-    if drift["rows"] >= drift["rows_needed"]:
+    if drift["rows"] >= drift["rows_needed"] and (drift["drifting"] or all_compared(drift)):
         yield drift_event(model, version, drift)
     if "not_told" in decay:
         return
@@ -65,6 +70,12 @@ def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     concept = decay["concept"]
     if concept["drifting"] or concept.get("labelled_rows", 0) >= needed:
         yield CONCEPT, decay_data(CONCEPT, model, version, decay)
+
+
+def all_compared(drift: Mapping[str, Any]) -> bool:
+    """Whether each column has as many rows as it takes to take back what was told of it."""
+    few = [rows for rows in drift["partly"].values() if rows < drift["rows_needed"]]
+    return not drift["not_compared"] and not few
 
 
 def check_device(device: str) -> None:
@@ -106,9 +117,10 @@ def send(
                 refused += [json.loads(each)["type"] for each in lines[place + 1 :]]
                 break
     if refused:
+        unsigned = any("status 401" in each for each in refused)
         more = f" and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
         raise EdgelineError(
             f"{shown(url)} does not take {len(refused)} of {len(lines)} events: "
             f"{', '.join(refused[:_NAMED])}{more}. Check events_url and its key; the events stand "
-            "in the log."
+            "in the log." + (_NOT_A_DEVICE if unsigned else "")
         )

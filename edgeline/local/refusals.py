@@ -1,4 +1,4 @@
-"""Why a model was not published: what analyze and verify wrote about one that they refused."""
+"""Why a model was not published, and what was not judged of it: what analyze and verify wrote."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edgeline.artifacts import verdicts
 from edgeline.artifacts.candidates import reasons_where_none_is_chosen
 from edgeline.artifacts.folder import facts_of
 from edgeline.artifacts.verdicts import VERDICTS, reasons_against
@@ -31,3 +32,14 @@ def _reasons(output: Mapping[str, Any]) -> list[str]:
         if file.is_file():
             return reasons_against(name, file.read_text("utf-8"))
     return reasons_where_none_is_chosen(facts_of(output["uri"]))
+
+
+def not_judged(tasks: Mapping[str, TaskResult]) -> list[str]:
+    """A sentence for all that analyze has not judged of a model, after the name of its task."""
+    return [
+        f"{name}: {note}"
+        for name, task in tasks.items()
+        for output in task.artifacts.values()
+        if (file := Path(str(output["uri"])) / "validation.json").is_file()
+        for note in verdicts.not_judged(file.read_text("utf-8"))
+    ]

@@ -35,7 +35,7 @@ class LineFile:
     """A file of JSON lines.
 
     Attributes:
-        name: its path or address.
+        name: its path or address, printable.
         state: what changes when it does.
         modified: when it was last written, in seconds since 1970.
         open: gives a context with its stream; raises what a disk or a store does.
@@ -45,6 +45,12 @@ class LineFile:
     state: object
     modified: float
     open: Callable[[], Any]
+
+
+def printable(name: object) -> str:
+    """A name that anybody may have given, as text that every file and page can hold: JSON lets a
+    name have half a surrogate pair, which UTF-8 does not."""
+    return str(name).encode(errors="backslashreplace").decode()
 
 
 def files_of(place: str) -> Iterator[LineFile]:
@@ -61,7 +67,9 @@ def files_of(place: str) -> Iterator[LineFile]:
         if file.is_file() and (file == root or file.name.endswith(ENDINGS)):
             state = file.stat()
             opened = partial(gzip.open if file.name.endswith(".gz") else open, file, "rb")
-            yield LineFile(str(file), (state.st_size, state.st_mtime_ns), state.st_mtime, opened)
+            yield LineFile(
+                printable(file), (state.st_size, state.st_mtime_ns), state.st_mtime, opened
+            )
 
 
 def lines_in(stream: Any, longest: int) -> Iterator[bytes]:
@@ -119,7 +127,7 @@ def _objects(place: str) -> Iterator[LineFile]:
     for entry in objects.below(folder + "/" if folder else ""):
         if entry.key.endswith(ENDINGS):
             yield LineFile(
-                f"{parts.scheme}://{parts.netloc}/{entry.key}",
+                printable(f"{parts.scheme}://{parts.netloc}/{entry.key}"),
                 entry.modified,
                 entry.modified.timestamp(),
                 partial(_object, objects, entry.key),

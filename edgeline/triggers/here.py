@@ -9,25 +9,29 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeline.errors import EdgelineError, at_path
 from edgeline.local import folders, runs
 from edgeline.local import record as records
-from edgeline.local.refusals import refusals
+from edgeline.local.refusals import not_judged, refusals
 from edgeline.triggers import launching, rows, supervising
 from edgeline.triggers.launching import FoundRun, RefusedRunError
 from edgeline.triggers.rows import JoinedRows
 from edgeline.triggers.rules import SUCCEEDED, RunData
 from edgeline.triggers.store import OPEN, Firing
 
+log = logging.getLogger("edgeline.triggers")
 LOCK, EXIT, LOG, ROWS = "lock", "exit", "log.txt", "rows.csv"
+MAX_AHEAD = 300.0  # seconds by which a device's clock may be ahead of this machine's
 _TOLD, _TOLD_REFUSAL = 300, 1000  # characters of why a run failed
 _TAIL = 8192  # bytes of a log that are looked through for it
 
@@ -53,7 +57,7 @@ class LocalLauncher:
         except (FileNotFoundError, ValueError):
             return FoundRun("running", str(folder)) if lives else _by_record(folder, kept)
         if code == 0:
-            return FoundRun("succeeded", str(folder))
+            return FoundRun("succeeded", str(folder), _told_of(kept, not_judged))
         limit = firing.ordered.run.limit
         return FoundRun("failed", str(folder), _refused(kept) or _why(folder, code, limit))
 
@@ -120,7 +124,15 @@ class LocalLauncher:
                 *(folder / ROWS, firing.ordered.model),
                 firing.since if data.since == SUCCEEDED else 0.0,
                 firing.decided - data.max_age,
+                max(firing.decided, time.time()) + MAX_AHEAD,
             )
+            if left_out := not_of_now(joined):
+                log.warning("%s: %s.", firing.mark, left_out)
+            if rarer := joined.facts["rarer"]:
+                log.warning(
+                    "%s: less than half as many rows as of the base have a value of %s.",
+                    *(firing.mark, ", ".join(map(repr, rarer))),
+                )
             (folder / "rows.json").write_text(json.dumps(joined.facts, indent=1) + "\n")
             if why := refusal(joined, data):
                 raise RefusedRunError(f"Refused before it began: {why}.")
@@ -153,33 +165,48 @@ def _by_record(folder: Path, kept: Sequence[Path]) -> FoundRun:
     return FoundRun("failed", str(folder), f"it ended as {state}")
 
 
+def not_of_now(joined: JoinedRows) -> str:
+    """How many rows were left out by the time at which they were met; "" where none was."""
+    left_out = (
+        (joined.stale, "are older or do not say when they were met"),
+        (joined.ahead, f"are ahead of the clock by more than {MAX_AHEAD:g} s"),
+    )
+    told = " and ".join(f"{rows} {why}" for rows, why in left_out if rows)
+    return f"{told}, and are left out" if told else ""
+
+
 def refusal(joined: JoinedRows, data: RunData) -> str:
     """Why rows are not to be trained on; "" where nothing speaks against them."""
-    if joined.fresh < data.least:
-        others = joined.rows - joined.fresh
-        old = f", and {others} are older or do not say when they were met" if others else ""
+    if joined.rows < data.least:
+        others = not_of_now(joined)
         return (
-            f"{joined.fresh} rows of {data.payloads} that are younger than {data.max_age:,.0f} s "
-            f"have a label{old}; {data.least} are asked for (run.data.least)"
+            f"{joined.rows} rows of {data.payloads} that are younger than {data.max_age:,.0f} s "
+            f"have a label{others and f', and {others}'}; {data.least} are asked for "
+            "(run.data.least)"
         )
     if joined.emptied:
         columns = ", ".join(map(repr, joined.emptied))
         return (
-            f"the rows of {data.payloads} have next to no value of {columns}, which {data.base} "
-            "has: mend what sends them, or move them away"
+            f"the rows of {data.payloads} have a value of {columns} less than a tenth as often "
+            f"as those of {data.base}: fix what sends them, or move them away"
         )
     return ""
 
 
 def _refused(kept: Sequence[Path]) -> str:
     """Why a run's model was not published, by the tasks that refused it; "" where none did."""
+    reasons = _told_of(kept, refusals)
+    return f"Its model is refused: {reasons}"[:_TOLD_REFUSAL] if reasons else ""
+
+
+def _told_of(kept: Sequence[Path], sentences: Callable[[Mapping[str, Any]], list[str]]) -> str:
+    """What is made of the tasks of the last run; "" where its record or a verdict is unreadable."""
     if not kept:
         return ""
     try:
-        reasons = refusals(runs.read(kept[-1].parent).result.tasks)
+        return " ".join(sentences(runs.read(kept[-1].parent).result.tasks))[:_TOLD_REFUSAL]
     except (EdgelineError, OSError, ValueError, LookupError, TypeError):
         return ""
-    return f"Its model is refused: {' '.join(reasons)}"[:_TOLD_REFUSAL] if reasons else ""
 
 
 def _why(folder: Path, code: int, limit: float) -> str:

@@ -90,8 +90,23 @@ def gate(rule: TriggerRule, known: Mapping[str, Parameter]) -> dict[str, Any]:
 
 
 def is_compared(rule: TriggerRule, known: Mapping[str, Parameter]) -> bool:
-    """Whether a rule's models are compared with what is published, as far as its pipeline can."""
-    return bool(not fields_called(BASELINE, known) or _names_baseline(rule) or gate(rule, known))
+    """Whether a rule's models are compared with something, or the rule says with nothing."""
+    return bool(_names_baseline(rule) or gate(rule, known))
+
+
+def uncompared(rule: TriggerRule, known: Mapping[str, Parameter]) -> str:
+    """That nothing compares a rule's models with what is published, and what to do; "" where
+    something does, or the rule says that nothing is to."""
+    if is_compared(rule, known):
+        return ""
+    if fields_called(BASELINE, known):
+        why, way_out = "", "set baseline in its parameters, to latest or to nothing"
+    else:
+        why = f": its pipeline {rule.run.pipeline} does not have the parameter baseline"
+        way_out = "labels that are wrong, and a model that is worse, are stopped by nothing else"
+    return (
+        f"Rule {rule.name!r}: its models are not compared with what is published{why}; {way_out}."
+    )
 
 
 def _names_baseline(rule: TriggerRule) -> bool:

@@ -12,6 +12,7 @@ import csv
 import gzip
 import itertools
 import json
+import math
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,10 @@ from edgeline.triggers.judging import told
 MOST = 1_000_000  # labels that are held, and so rows that are joined
 LONGEST = 1 << 20  # bytes of a line
 _JUDGED = 30  # rows from which on columns without values are told
-_FEW = 0.05  # the share of values below which a column counts as empty
+# of the base's share of values: with less of it a column counts as emptied, or is told as rarer;
+# columns of real rows come and go for hours, so half of it refuses rows that are in order
+_EMPTIED, _RARER = 0.1, 0.5
+_NOTHING = ("", "nan", "inf", "infinity")  # cells that are not values, but for their sign
 _LOOKED_AT = 10_000  # rows of the base
 _NAMED = 10  # damaged files that are told by name
 _SUFFIXES = (".jsonl", ".jsonl.gz")
@@ -40,13 +44,15 @@ class JoinedRows:
 
     Attributes:
         rows: how many were written.
-        fresh: those of them that a device has met since a time.
-        emptied: columns that the base has values of, and these rows next to none.
+        stale, ahead: how many were left out, as a device has met them too early, or does not tell
+            when, or as they are of a time to come.
+        emptied: columns that far fewer of these rows have a value of than of the base's.
         facts: the same with what was left out, and why, for people.
     """
 
     rows: int
-    fresh: int
+    stale: int
+    ahead: int
     emptied: tuple[str, ...]
     facts: Mapping[str, Any]
 
@@ -77,6 +83,7 @@ def join(
     model: str,
     since: float,
     fresh_since: float = 0.0,
+    until: float = math.inf,
 ) -> JoinedRows:
     """Write the rows that have a label, as CSV with the base's header.
 
@@ -86,7 +93,8 @@ def join(
         model: whose rows; empty: of all models there.
         since: seconds since 1970: rows whose file, and whose label's file, were last written
             before it are left out; 0: none are.
-        fresh_since: rows that were met after it count as fresh; their own time says so.
+        fresh_since, until: rows that were met before the one or after the other, by their own
+            time, are left out.
 
     Raises:
         EdgelineError: a file cannot be read, or the base has no header.
@@ -100,7 +108,7 @@ def join(
     met: set[str] = set()  # names that rows have, with a value or without
     filled: Counter[str] = Counter()
     try:
-        with open(target, "w", encoding="utf-8", newline="") as stream:
+        with open(target, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(header)
             for key, row in _rows(files, Counter(), []):
@@ -110,35 +118,56 @@ def join(
                 if max(row.written, label.written) < since:
                     counts["too_early"] += 1
                     continue
+                moment = _met_at(row)
+                if not fresh_since <= moment <= until:
+                    counts["ahead" if moment > until else "stale"] += 1
+                    continue
                 cells = [label.columns.get(name, row.columns.get(name)) for name in header]
                 if any(isinstance(cell, (list, dict)) for cell in cells):
                     counts["with_lists"] += 1  # which no cell of CSV holds
                     continue
                 met.update(row.columns, label.columns)
-                filled.update(n for n, cell in zip(header, cells, strict=True) if cell is not None)
-                counts["fresh"] += _met_at(row) >= fresh_since
+                filled.update(n for n, cell in zip(header, cells, strict=True) if _is_value(cell))
                 writer.writerow("" if cell is None else cell for cell in cells)
                 counts["rows"] += 1
     except OSError as error:
         raise at_path(error, f"{target} cannot be written ({error.strerror}).") from error
-    few = counts["rows"] * _FEW
-    emptied = [name for name in header if name in met and filled[name] <= few]
-    emptied = _usual(base, emptied) if counts["rows"] >= _JUDGED and emptied else []
+    emptied, rarer = list[str](), list[str]()
+    if counts["rows"] >= _JUDGED:
+        usual = _usual(base, [name for name in header if name in met])
+        shares = {name: filled[name] / counts["rows"] / of for name, of in usual.items()}
+        emptied = [name for name, share in shares.items() if share < _EMPTIED]
+        rarer = [name for name, share in shares.items() if _EMPTIED <= share < _RARER]
     left_out = (
-        *("too_early", "without_label", "repeated_rows", "rows_without_key", "with_lists"),
+        *(
+            "stale",
+            "ahead",
+            "too_early",
+            "without_label",
+            "repeated_rows",
+            "rows_without_key",
+            "with_lists",
+        ),
         *("repeated_labels", "labels_without_key", "labels_beyond_most", "damaged_lines"),
     )
     facts = {
         "since": told(since) if since else None,
         "rows": counts["rows"],
-        "fresh": counts["fresh"],
         "emptied": emptied,
+        "rarer": rarer,
         **{name: counts[name] for name in left_out},
         "labels_without_row": len(known) - len(last),
         "damaged_files": sorted(set(damaged))[:_NAMED],
         "columns_never_filled": [n for n in header if n not in filled] if counts["rows"] else [],
     }
-    return JoinedRows(counts["rows"], counts["fresh"], tuple(emptied), facts)
+    return JoinedRows(counts["rows"], counts["stale"], counts["ahead"], tuple(emptied), facts)
+
+
+def _is_value(cell: object) -> bool:
+    """Whether a cell has a value: one that is empty, NaN or infinite has none."""
+    if isinstance(cell, str):
+        return cell.strip().lower().lstrip("+-") not in _NOTHING
+    return cell is not None and not (isinstance(cell, float) and not math.isfinite(cell))
 
 
 def _met_at(row: MetRow) -> float:
@@ -150,14 +179,14 @@ def _met_at(row: MetRow) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def _usual(base: Path, columns: list[str]) -> list[str]:
-    """Those of some columns that most of the base's first rows have a value of."""
+def _usual(base: Path, columns: list[str]) -> dict[str, float]:
+    """The share of the base's first rows that have a value, of columns that most have one of."""
     seen, filled = 0, Counter[str]()
     with open(base, encoding="utf-8-sig", newline="") as stream:
         for row in itertools.islice(csv.DictReader(stream), _LOOKED_AT):
             seen += 1
-            filled.update(name for name in columns if row.get(name))
-    return [name for name in columns if filled[name] > seen / 2]
+            filled.update(name for name in columns if _is_value(row.get(name)))
+    return {name: filled[name] / seen for name in columns if filled[name] > seen / 2}
 
 
 def _header(base: Path) -> list[str]:

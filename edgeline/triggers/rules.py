@@ -65,7 +65,8 @@ class RunData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the rule's last run that succeeded.
         least: so many of these rows have to be younger than `max_age`; with fewer the run is
             refused.
-        max_age: what is older, by the time at which a device has met it, tells nothing of now.
+        max_age: what is older, by the time at which a device has met it, tells nothing of now, and
+            is left out.
     """
 
     base: RuleText

@@ -188,7 +188,7 @@ class FiringRunner:
         if state == FAILED:
             log.error("%s failed: %s", firing.mark, said)
         else:
-            log.info("%s succeeded.", firing.mark)
+            log.info("%s succeeded.%s", firing.mark, said and f" {said}")
         launcher = self._launcher_of(firing)
         if isinstance(launcher, LocalLauncher):
             launcher.prune(self._store.firings(), self._keep)

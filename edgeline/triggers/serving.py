@@ -76,12 +76,8 @@ def read(path: Path) -> TriggerFile:
         try:
             definition = catalogue.load(pipeline_of(rule.run.pipeline, path.parent))
             launching.check(rule, definition)
-            if not launching.is_compared(rule, parameters_of(definition)):
-                log.warning(
-                    "Rule %r runs on a server, and its models are not compared with what is "
-                    "published: set baseline in its parameters, to latest or to nothing.",
-                    rule.name,
-                )
+            if why := launching.uncompared(rule, parameters_of(definition)):
+                log.warning("%s", why)
         except EdgelineError as error:
             raise UsageError(f"{path}: {error}") from error
         if (data := rule.run.data) is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeline.local.plan import PlannedTask
-from edgeline.local.refusals import refusals
+from edgeline.local.refusals import not_judged, refusals
 from edgeline.local.tasks import TaskResult
 
 
@@ -42,3 +42,11 @@ def test_each_reason_is_told_with_its_task_and_a_good_model_has_none(tmp_path: P
         *(f"verify[1]: reason {number}." for number in range(5)),
         "verify[1]: 2 more in its report.",
     ]
+
+
+def test_what_was_not_judged_of_a_model_is_told_and_other_notes_are_not(tmp_path: Path) -> None:
+    notes = ["The baseline is taxi 2.", "Not judged: 20 rows.", "No baseline: nothing is there."]
+    told = {"blessed": True, "failures": [], "notes": notes}
+    tasks = {"analyze": _task(tmp_path, "analyze", "validation.json", told)}
+    assert not_judged(tasks) == [f"analyze: {note}" for note in notes[1:]]
+    assert refusals(tasks) == []

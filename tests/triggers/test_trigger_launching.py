@@ -66,6 +66,14 @@ def test_a_rule_on_a_server_whose_models_nothing_is_compared_with_is_named(
         assert (said in caplog.text) == is_told, more
 
 
+def test_a_rule_whose_pipeline_knows_no_baseline_is_named(tmp_path, caplog):
+    file = tmp_path / "triggers.yaml"
+    (tmp_path / "tiny.py").write_text(TINY)
+    file.write_text("rules:\n  - {name: a, signals: [drift], run: {pipeline: tiny.py}}\n")
+    read(file)
+    assert "pipeline tiny.py does not have the parameter baseline" in caplog.text
+
+
 def test_a_run_is_given_the_base_and_the_rows_since(tmp_path: Path):
     (tmp_path / "base.csv").write_text(BASE)
     (tmp_path / "payloads" / "taxi" / "1").mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,10 @@ def test_rows_with_a_label_are_added_and_read(places):
     assert dict(joined.facts) == {
         "since": None,
         "rows": 3,
-        "fresh": 3,
         "emptied": [],
+        "rarer": [],
+        "stale": 0,
+        "ahead": 0,
         "too_early": 0,
         "without_label": 1,
         "repeated_rows": 1,
@@ -87,6 +90,46 @@ def test_rows_with_a_label_are_added_and_read(places):
     )
     facts = json.loads((places / "examples" / "artifact.json").read_text())
     assert sum(split["rows"] for split in facts["metadata"]["splits"].values()) == 5
+
+
+def test_rows_that_are_stale_or_of_a_time_to_come_are_left_out_and_counted(tmp_path):
+    (tmp_path / "base.csv").write_text(BASE)
+    times = {"old": "2026-01-01T00:00:00Z", "new": "2027-01-15T08:00:00Z"}
+    times |= {"to come": "2099-01-01T00:00:00Z", "never": "yesterday"}
+    (tmp_path / "payloads" / "taxi" / "1").mkdir(parents=True)
+    lines = [json.dumps(row(key, 2.5, time)) for key, time in times.items()]
+    (tmp_path / "payloads" / "taxi" / "1" / "a.jsonl").write_text("\n".join(lines))
+    said = [json.dumps({"id": key, "tips": 1}) for key in times]
+    (tmp_path / "labels.jsonl").write_text("\n".join(said))
+    names = [tmp_path / name for name in ("base.csv", "payloads", "labels.jsonl", "rows.csv")]
+    now = datetime(2027, 1, 15, 9, tzinfo=timezone.utc).timestamp()
+    joined = join(*names, "taxi", 0.0, now - 86400, now + 300)
+    assert (joined.rows, joined.stale, joined.ahead) == (1, 2, 1)
+    assert (tmp_path / "rows.csv").read_text() == 'fare,company,tips\n2.5,"New, Cab",1\n'
+    assert (joined.facts["stale"], joined.facts["ahead"]) == (2, 1)
+
+
+@pytest.mark.parametrize("nothing", [None, "", " NaN", float("nan"), float("-inf")])
+def test_a_column_that_is_mostly_empty_is_emptied_though_not_wholly(tmp_path, nothing):
+    (tmp_path / "base.csv").write_text("fare,tips\n" + "1.5,1\n" * 20 + "nan,1\n" * 5)
+    (tmp_path / "payloads" / "taxi" / "1").mkdir(parents=True)
+    file, labels = tmp_path / "payloads" / "taxi" / "1" / "a.jsonl", tmp_path / "labels.jsonl"
+    labels.write_text("".join(json.dumps({"id": str(n), "tips": 1}) + "\n" for n in range(100)))
+    names = [tmp_path / name for name in ("base.csv", "payloads", "labels.jsonl", "rows.csv")]
+    for filled, emptied, rarer in ((7, ("fare",), []), (9, (), ["fare"]), (41, (), [])):
+        met = [row(str(n), 2.5 if n < filled else nothing) for n in range(100)]
+        file.write_text("".join(json.dumps(each) + "\n" for each in met))
+        joined = join(*names, "taxi", 0.0)
+        assert (joined.emptied, joined.facts["rarer"]) == (emptied, rarer), filled
+
+
+def test_a_text_that_is_not_unicode_is_written_with_its_escape(places):
+    file = places / "payloads" / "taxi" / "3" / "x.jsonl"
+    file.write_text(json.dumps(row("odd", 2.5, company="\ud800")) + "\n")
+    (places / "labels" / "odd.jsonl").write_text('{"id": "odd", "tips": 1}\n')
+    target = places / "rows.csv"
+    join(places / "base.csv", places / "payloads", places / "labels", target, "taxi", 0.0)
+    assert "2.5,\\ud800,1" in target.read_text()
 
 
 def test_a_label_that_came_late_is_new_and_what_was_there_before_is_counted(places):

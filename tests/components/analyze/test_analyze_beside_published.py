@@ -26,7 +26,7 @@ class Rows:
 
     folder: Path
     task: str = "binary_classification"
-    sizes: tuple[int, int] = (3000, 200)
+    sizes: tuple[int, ...] = (3000, 200)
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(1)
@@ -104,7 +104,25 @@ def test_files_of_few_rows_are_not_judged_and_it_is_said(tmp_path):
     rows = Rows(tmp_path, sizes=(3000, 20))
     rows.label[rows.poisoned] = 1 - rows.label[rows.poisoned]
     found = rows.judged()
-    assert not found.reasons and "is not judged of 20 rows" in found.notes[0]
+    assert not found.reasons and "of 20 rows, of files with fewer" in found.notes[0]
+
+
+def test_of_many_small_files_in_order_none_is_refused_by_chance(tmp_path):
+    refused = 0
+    for seed in range(20):
+        rows = Rows(tmp_path, sizes=(40,) * 20)
+        random = np.random.default_rng(seed)
+        rows.label = (random.random(len(rows.x)) < 0.4 + 0.2 * rows.x).astype("f4")  # hard to tell
+        refused += bool([each for each in rows.judged(True).reasons if "contradict" in each])
+    assert refused <= 2
+
+
+def test_flipped_labels_of_one_small_file_of_twenty_are_told(tmp_path):
+    rows = Rows(tmp_path, sizes=(40,) * 20)
+    rows.label = (rows.x > 0.5).astype("f4")
+    rows.label[-40:] = 1 - rows.label[-40:]
+    [reason] = rows.judged(True).reasons
+    assert reason.startswith("The labels of part 20 of 20 of the data contradict line 7")
 
 
 @pytest.mark.parametrize("task", ["multiclass_classification", "regression"])

@@ -261,7 +261,45 @@ def test_a_column_that_no_row_has_is_named(run, tmp_path):
     assert (part["value"], part["rows"]) == ("(not known)", 40)
     told = document(tmp_path)["drift"]
     assert "--payload-redact" in told["not_compared"]["fare"] and "fare" not in told["inputs"]
-    assert "Not compared: fare." in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "Not compared: fare." in page and "Drift told before is not taken back" in page
+    assert "drift.resolved" not in kinds(tmp_path)
+
+
+def test_drift_is_not_taken_back_by_a_column_of_few_rows_nor_by_none(run, tmp_path):
+    few = [{k: v for k, v in row(n).items() if k != "fare" or n < 20} for n in range(600)]
+    kept(tmp_path, few)
+    run()
+    assert kinds(tmp_path) == ["decay.estimated"]
+    run(until="2020-01-20T12:00:00Z", min_rows=0, thresholds={"drift_rows": 0})
+    assert kinds(tmp_path) == []
+    assert "Nothing is judged" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("field", ["edgeline_model", "edgeline_version", "edgeline_id", "company"])
+def test_a_text_that_is_not_unicode_ends_no_run(run, tmp_path, field):
+    folder = tmp_path / "payloads" / "cab" / "3"
+    folder.mkdir(parents=True)
+    rows = [row(0, **{field: "\ud800"}), row(1, **{"\ud800": 1, "edgeline_time": NOON})]
+    rows += [row(2, **{"\ud800": 1}), row(3, fare="\ud800")]
+    lines = "".join(json.dumps(each) + "\n" for each in rows)
+    (folder / os.fsdecode(b"\xff.jsonl")).write_text(lines)
+    labels = [{"id": "\ud800", "label": 1}, {"\ud800": 1}, {"id": "trip-2", "label": "\ud800"}]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(x) + "\n" for x in labels))
+    assert run(labels_uri=str(tmp_path / "labels.jsonl")).rows >= 1
+    told = document(tmp_path)["read"]
+    assert told["unknown_columns"] == ["\\ud800"] and "\\udcff.jsonl" in told["problems"][0]
+
+
+def test_rows_that_came_late_are_told(run, tmp_path):
+    late = [row(n, edgeline_time="2020-01-13T11:00:00Z", fare=900.0) for n in range(1000, 1040)]
+    ahead = [row(n, edgeline_time="2099-01-01T00:00:00Z") for n in range(1040, 1043)]
+    kept(tmp_path, [row(n) for n in range(600)] + late + ahead)
+    found = run()
+    told = found.metrics["rows_before_window"], found.metrics["rows_after_window"]
+    assert told == (40, 3) and not found.drifting
+    page = (tmp_path / "page.html").read_text()
+    assert "Rows of before the window (40) and after it (3) are not judged here" in page
 
 
 def test_batches_of_any_size_give_the_same(run, tmp_path, monkeypatch):
@@ -355,6 +393,10 @@ def test_events_are_sent_signed_and_those_that_are_not_taken_fail_the_task(
         run()
     assert "s3cr3t" not in str(no.value) and "s3cr3t" not in (tmp_path / "page.html").read_text()
     assert '"type":"io.edgeline.drift.resolved"' in capsys.readouterr().out
+    assert "--device-keys" not in str(no.value)
+    receiver.status = 401
+    with pytest.raises(EdgelineError, match="--device-keys takes what devices have signed alone"):
+        run()
     monkeypatch.setattr(cloud_events, "FIRST_PAUSE", 0.0)
     with pytest.raises(EdgelineError, match="does not take 2 of 2 events"):
         run(events_url="http://127.0.0.1:9/")
