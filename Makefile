@@ -35,8 +35,8 @@ types-beside:
 	$(BIN)/mypy --config-file tests/mypy.ini --cache-dir .mypy_cache/beside \
 	  tests/cluster tests/images benchmarks charts
 
-# two files of tests at a time; each needs up to 4 GB
-WORKERS ?= 2
+# files of tests at a time: one more than cores, as tests wait much; each needs up to 4 GB
+WORKERS ?= 3
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 unit: $(VENV)/ready
 	$(BIN)/pytest $(SIDE_BY_SIDE) $(PYTEST)
