@@ -38,6 +38,18 @@ def test_a_device_is_enrolled_and_what_it_tells_is_shown(server: FleetServing) -
     assert found["models"][1]["why"] == "the trial failed: 3 of 32 rows are off"
 
 
+def test_a_device_is_in_the_groups_that_it_tells_and_those_of_its_token_are_beside(
+    server: FleetServing,
+) -> None:
+    device = server.enrolled("grouped-1", groups=["north"])
+    assert device.post(ran("grouped", 1), groups=["berlin"]) == (200, {"taken": 1})
+    for group in ("north", "berlin"):
+        (found,) = server.listed(f"?q=grouped-&group={group}")
+        assert (found["groups"], found["token_groups"]) == (["berlin"], ["north"])
+    assert device.post(groups=["Not_A.Name"])[0] == 400
+    assert server.ask("POST", "/v1/fleet/tokens", {"groups": ["Not_A.Name"]})[0] == 400
+
+
 def test_versions_are_counted_as_who_raises_waves_reads_them(server: FleetServing) -> None:
     models = [
         *[[ran("waves", 7, latency_p95_ms=float(n))] for n in range(1, 5)],
