@@ -236,7 +236,7 @@ def _version_lines(found: dict[str, Any]) -> list[str]:
         rows.append(
             [
                 *(each["model"], str(each["version"])),
-                *(str(each[name]) for name in names),
+                *("–" if each[name] is None else str(each[name]) for name in names),
                 "–" if latency is None else f"{latency:g}",
             ]
         )

@@ -6,14 +6,18 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeline.cli.arguments import existing
 from edgeline.errors import UsageError, harmless
+
+if TYPE_CHECKING:
+    from edgeline.artifacts.waves import WavePlan
 
 TOKEN = "EDGELINE_FLEET_TOKEN"
 
@@ -70,8 +74,8 @@ def watch(
             click.echo(harmless(line))
         sys.stdout.flush()
 
-    def ask(model: str) -> answers.FleetAnswer:
-        return answers.ask(place, model, token)
+    def ask(model: str, plans: Mapping[int, tuple[WavePlan, int]]) -> answers.FleetAnswer:
+        return answers.ask(place, model, token, plans)
 
     watched = watching.FleetWatch(declared, repository, ask, tell, signing, dry_run)
     if once:

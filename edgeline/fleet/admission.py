@@ -17,6 +17,7 @@ from edgeline.fleet import statuses
 from edgeline.fleet.devices import FleetDevice, FleetState
 from edgeline.fleet.enrolment import EnrolmentToken, FleetRegister
 from edgeline.fleet.statuses import DeviceStatus
+from edgeline.formats.names import LABEL
 from edgeline.server.errors import Code, ServingError, invalid, shown
 from edgeline.server.fleet import protocol, signatures
 from edgeline.server.settings import DEVICE_NAME
@@ -167,8 +168,8 @@ def tokens(asked: Mapping[str, Any], now: float) -> tuple[Sequence[EnrolmentToke
         raise invalid(f"device is {shown(device)}, not a name of letters, digits, '.', '_', '-'.")
     if not isinstance(groups, list) or len(groups) > 20:
         raise invalid("groups is not a list of at most 20 names.")
-    if not all(isinstance(group, str) and DEVICE_NAME.fullmatch(group) for group in groups):
-        raise invalid("groups has what is not a name of letters, digits, '.', '_', '-'.")
+    if not all(isinstance(group, str) and LABEL.fullmatch(group) for group in groups):
+        raise invalid("groups has what is not a name of up to 63 lower-case letters, digits, '-'.")
     if type(number) is not int or not 1 <= number <= MOST_TOKENS or (device and number > 1):
         raise invalid(f"number is not from 1 to {MOST_TOKENS}, or not 1 for a named device.")
     if type(seconds) not in (int, float) or not 1 <= seconds <= LONGEST:

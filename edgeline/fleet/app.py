@@ -330,7 +330,7 @@ class FleetApp:
         return _json({"device": device.name, "revoked": showing.told(device.revoked)})
 
     def _versions(self, _: HttpRequest, query: _Query) -> HttpResponse:
-        return _json(self._summary.versions(query.get("model", "")))
+        return _json(self._summary.versions(query.get("model", ""), query.get("waves", "")))
 
     def _devices(self, _: HttpRequest, query: _Query) -> HttpResponse:
         return _json(showing.devices(self.state, query, time()))

@@ -19,6 +19,7 @@ class FleetDevice(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         key: the public half of its key, 32 bytes.
+        groups: that its enrolment token gave it.
         token: what its enrolment token is called.
         enrolled, revoked, received: seconds since 1970, by this server's clock; `revoked` is None
             while it is trusted, `received`, of its last status, None before the first.
@@ -35,6 +36,13 @@ class FleetDevice(msgspec.Struct, frozen=True, gc=False):
     counter: int = 0
     received: float | None = None
     status: DeviceStatus | None = None
+
+    @property
+    def wave_groups(self) -> tuple[str, ...]:
+        """The groups by which it knows its waves: its own `--group`, as it told; those of its
+        token before it has told any."""
+        told = self.status.groups if self.status is not None else None
+        return self.groups if told is None else told
 
     @property
     def interval(self) -> float:

@@ -58,8 +58,10 @@ def _samples(
             labels = f'{of},outcome="{outcome}"'
             yield f"edgeline_fleet_version_devices{{{labels}}} {count.outcomes[outcome]}"
         yield f"edgeline_fleet_version_stale{{{of}}} {count.stale}"
-        yield f"edgeline_fleet_version_drift{{{of}}} {count.drift}"
-        yield f"edgeline_fleet_version_decay{{{of}}} {count.decay}"
+        if count.drift_devices:  # else nobody looks
+            yield f"edgeline_fleet_version_drift{{{of}}} {count.drift}"
+        if count.decay_devices:  # else nobody looks
+            yield f"edgeline_fleet_version_decay{{{of}}} {count.decay}"
         if (latency := count.latency) is not None:
             yield f"edgeline_fleet_version_latency_p95_seconds{{{of}}} {latency / 1000:.9g}"
     yield f"edgeline_fleet_versions_left_out {max(0, len(by_devices) - MOST_VERSIONS)}"

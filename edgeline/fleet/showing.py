@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from time import monotonic, time
 from typing import Any
 
+from edgeline.fleet import wave_counts
 from edgeline.fleet.devices import STATES, FleetDevice, FleetState
 from edgeline.fleet.statuses import ModelStatus
 from edgeline.server.errors import invalid
@@ -36,7 +37,9 @@ class VersionCount:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     drift: int = 0
+    drift_devices: int = 0  # that look at it, on enough rows
     decay: int = 0
+    decay_devices: int = 0
     stale: int = 0
     requests: int = 0
     errors: int = 0
@@ -52,7 +55,9 @@ class VersionCount:
         self.errors += model.errors
         if model.outcome in ("serving", "trying"):
             self.drift += bool(model.drift)
-            self.decay += model.decay
+            self.drift_devices += model.drift is not None
+            self.decay += bool(model.decay)
+            self.decay_devices += model.decay is not None
             if isinstance(model.drift, tuple):
                 self.columns.update(model.drift)
             if model.p95 is not None:
@@ -155,17 +160,13 @@ class FleetSummary:
                 self._made, self._found = monotonic(), found
             return self._found
 
-    def versions(self, model: str) -> dict[str, Any]:
-        """What `GET /v1/fleet/versions` answers: of one model, or of all."""
-        found = self.now()
-        return {
-            "time": told(found.time),
-            "models": [
-                _version(name, version, count)
-                for (name, version), count in sorted(found.versions.items())
-                if model in ("", name)
-            ],
-        }
+    def versions(self, model: str, waves: str = "") -> dict[str, Any]:
+        """What `GET /v1/fleet/versions` answers: of one model, or of all.
+
+        Raises:
+            ServingError: 400, a value is wrong.
+        """
+        return versions(self.now(), self._state.all(), model, waves)
 
     def shown(self) -> dict[str, Any]:
         """What the page shows."""
@@ -205,6 +206,30 @@ class FleetSummary:
             "without": found.without[:_FEW],
             "without_in_all": len(found.without),
         }
+
+
+def versions(
+    found: FleetCount, devices: Iterable[FleetDevice], model: str, waves: str
+) -> dict[str, Any]:
+    """The versions of a model, or of all; with its open waves (see `wave_counts.asked`) also what
+    the devices tell that the last of these adds.
+
+    Raises:
+        ServingError: 400, a value is wrong.
+    """
+    several = wave_counts.read(waves)
+    if several and not model:
+        raise invalid("waves are those of one model: give model, too.")
+    models = [
+        _version(name, version, count)
+        for (name, version), count in sorted(found.versions.items())
+        if model in ("", name)
+    ]
+    for each in models:
+        if wave := several.get(each["version"]):
+            of = wave_counts.counted(devices, model, each["version"], wave, found.time)
+            each["wave"] = of
+    return {"time": told(found.time), "models": models}
 
 
 def devices(state: FleetState, query: Mapping[str, str], now: float) -> dict[str, Any]:
@@ -264,7 +289,7 @@ def _limit(text: str) -> int:
 def _matches(device: FleetDevice, query: Mapping[str, str], now: float) -> bool:
     if query.get("q", "").lower() not in device.name.lower():
         return False
-    if (group := query.get("group")) and group not in device.groups:
+    if (group := query.get("group")) and group not in (*device.wave_groups, *device.groups):
         return False
     if (state := query.get("state")) and device.state(now) != state:
         return False
@@ -285,7 +310,8 @@ def _device(device: FleetDevice, now: float) -> dict[str, Any]:
     status = device.status
     found: dict[str, Any] = {
         "device": device.name,
-        "groups": device.groups,
+        "groups": device.wave_groups,
+        "token_groups": device.groups,
         "state": device.state(now),
         "enrolled": told(device.enrolled),
         "revoked": told(device.revoked),
@@ -327,9 +353,12 @@ def _version(name: str, version: int, count: VersionCount) -> dict[str, Any]:
         "devices": count.devices,
         "serving": count.outcomes["serving"],
         "failed": count.failed,
-        "drift": count.drift,
-        "decay": count.decay,
+        "drift": count.drift if count.drift_devices else None,
+        "drift_devices": count.drift_devices,
+        "decay": count.decay if count.decay_devices else None,
+        "decay_devices": count.decay_devices,
         "latency_p95_ms": count.latency,
+        "latency_devices": len(count.p95),
         "stale": count.stale,
     }
 

@@ -9,11 +9,13 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from edgeline.formats.names import LABEL_PATTERN
 from edgeline.server.errors import ServingError, invalid
 from edgeline.server.fleet.protocol import (
     LARGEST_COUNTER,
     LONGEST_TEXT,
     LONGEST_WHY,
+    MOST_GROUPS,
     MOST_MODELS,
     DeviceOutcome,
 )
@@ -24,6 +26,7 @@ _Why: TypeAlias = Annotated[str, Meta(max_length=LONGEST_WHY)]
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST_COUNTER)]
 _Milliseconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
 _Bytes: TypeAlias = Annotated[int, Meta(ge=0, le=2**60)]
+_Group: TypeAlias = Annotated[str, Meta(pattern=rf"^{LABEL_PATTERN}\Z")]
 # no white space, control characters or slashes
 _Model: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x20\x7f-\xa0/]+\Z")
@@ -35,8 +38,9 @@ class ModelStatus(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         why: of a failure or of waiting; else empty.
-        drift: columns that drift; true where it is not told which.
-        decay: whether it answers worse than usual.
+        drift: columns that drift; true where it is not told which; None where nobody looks, or on
+            too few rows.
+        decay: whether it answers worse than usual; None as for `drift`.
         p50, p95: of its answers, in milliseconds; None where there were none.
         requests, errors: since the device's server started.
     """
@@ -45,8 +49,8 @@ class ModelStatus(msgspec.Struct, frozen=True, gc=False):
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     outcome: DeviceOutcome
     why: _Why = ""
-    drift: Annotated[tuple[_Text, ...], Meta(max_length=100)] | bool = ()
-    decay: bool = False
+    drift: Annotated[tuple[_Text, ...], Meta(max_length=100)] | bool | None = None
+    decay: bool | None = None
     p50: _Milliseconds | None = msgspec.field(default=None, name="latency_p50_ms")
     p95: _Milliseconds | None = msgspec.field(default=None, name="latency_p95_ms")
     requests: _Count = 0
@@ -67,6 +71,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, gc=False):
         counter: greater than that of each status before.
         time: of the device's clock, in seconds since 1970.
         interval: seconds after which the next one is to come.
+        groups: by which it knows its waves; None where it does not tell.
         memory, disk_free: in bytes; None where it does not know.
     """
 
@@ -78,6 +83,7 @@ class DeviceStatus(msgspec.Struct, frozen=True, gc=False):
     edgeline: _Text = ""
     interpreter: _Text = ""
     update: UpdateStatus = UpdateStatus()
+    groups: Annotated[tuple[_Group, ...], Meta(max_length=MOST_GROUPS)] | None = None
     memory: _Bytes | None = msgspec.field(default=None, name="memory_bytes")
     disk_free: _Bytes | None = msgspec.field(default=None, name="disk_free_bytes")
 

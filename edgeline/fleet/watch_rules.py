@@ -28,12 +28,13 @@ class WatchLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         failed: the share of the devices that tried a version, on which it may fail.
-        drift, decay: the share of those that serve it, which may report drift or decay; None: these
-            are not looked at.
+        drift, decay: the share of those that look for it, which may report drift or decay; None:
+            these are not looked at.
         latency_p95_ms: what 95 % of the requests may take, in milliseconds; None as before.
         stale: the share of its devices that may be silent for a wave to be raised.
-        min_devices: how many devices have to serve it for a wave to be raised. Where fewer have
-            tried it, those that lack count as good ones.
+        min_devices: how many of the devices that the open wave adds have to serve it for the next
+            one; all of them where the wave adds fewer. Where fewer have tried it, those that lack
+            count as good ones.
         soak: how long a wave is open before the next one; seconds, or such as 30m.
     """
 

@@ -7,7 +7,8 @@ anywhere; two of them decide the same, and what is done already is not done twic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from threading import Event
@@ -17,7 +18,8 @@ import msgspec
 from tuf.api.metadata import TargetFile
 
 from edgeline.artifacts import waves
-from edgeline.errors import EdgelineError
+from edgeline.artifacts.waves import WavePlan
+from edgeline.errors import EdgelineError, first_line
 from edgeline.fleet import wave_decisions
 from edgeline.fleet.answers import FleetAnswer
 from edgeline.fleet.watch_rules import WatchFile, WatchLimits, WatchRule
@@ -26,7 +28,9 @@ from edgeline.repository import actions, listing, roles, wave_actions
 from edgeline.repository.outcomes import Outcome
 from edgeline.repository.place import open_place
 
-AskFleet = Callable[[str], FleetAnswer]  # what the devices report of a model
+log = logging.getLogger("edgeline.fleet")
+# what the devices report of a model; by version its waves, and how many of them are open
+AskFleet = Callable[[str, Mapping[int, tuple[WavePlan, int]]], FleetAnswer]
 TellDecision = Callable[[dict[str, Any]], None]
 
 
@@ -68,6 +72,11 @@ class FleetWatch:
             except EdgelineError as error:
                 whole = False
                 self._tell(rule.model, None, "error", str(error).rstrip("."))
+            except Exception as error:  # the other rules are looked at nevertheless, and again
+                whole = False
+                log.exception("The look at %s failed.", rule.model)
+                why = f"the look failed ({type(error).__name__}: {first_line(error)})"
+                self._tell(rule.model, None, "error", why.rstrip("."))
         return whole
 
     def _look(self, rule: WatchRule, now: datetime) -> bool:
@@ -81,7 +90,8 @@ class FleetWatch:
         good = sorted(v for v, each in full.items() if not each.custom.get("withdrawn"))
         answer, whole = None, True
         try:
-            answer = self.ask(rule.model)
+            asked = {v: (plan, len(plan.begun(now))) for v, (plan, _) in rolling.items()}
+            answer = self.ask(rule.model, asked)
         except EdgelineError as error:
             whole = False
             self._tell(rule.model, None, "error", str(error).rstrip("."))

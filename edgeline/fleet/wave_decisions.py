@@ -1,11 +1,13 @@
 """What follows for a version from what its devices report: a pure function of declared limits.
 
 A version is withdrawn at the first look at which a limit is passed. Counts are held against the
-devices that tried it, or `min_devices` where these are fewer: of three devices of which one fails,
-with `min_devices` 20, 5 % have failed. So a small first wave can withdraw a version, and a single
-device cannot where `failed` is above one of `min_devices`.
+devices that tried it (with drift and decay: that look for it), or `min_devices` where these are
+fewer: of three devices of which one fails, with `min_devices` 20, 5 % have failed. So a small first
+wave can withdraw a version, and a single device cannot where `failed` is above one of
+`min_devices`.
 
-A wave is raised only by what is known: where an answer is missing or old, too few devices serve the
+A wave is raised only by what is known, and by those devices that the open wave adds: what earlier
+waves did says nothing of these. Where an answer is missing or old, too few of them serve the
 version, too many are silent or a metric with a limit is not reported, it waits and says so.
 """
 
@@ -59,15 +61,16 @@ def decide(
     """
     begun = plan.begun(now)
     report = answer.of(version) if answer else None
-    if report is not None and (passed := next(_passed(report, limits), "")):
+    if report is not None and (passed := next(_passed(report, limits, len(begun)), "")):
         return WaveDecision("withdraw", len(begun), passed)
     if plan.is_finished(now):
         return WaveDecision("finish", len(begun), "all its waves have begun")
     if lacks := next(_lacks(version, plan, newest, limits, answer, now, oldest), ""):
         return WaveDecision("wait", len(begun), lacks)
-    assert report is not None
-    following = waves.described(plan, len(begun))
-    good = f"{report.serving} devices serve it and {report.failed} failed: {following}"
+    assert report is not None and report.wave is not None
+    following, wave = waves.described(plan, len(begun)), report.wave
+    of = f"{wave.serving} of the {wave.devices} devices that wave {len(begun)} adds"
+    good = f"{of} serve it and {report.failed} failed in all: {following}"
     return WaveDecision("raise", len(begun) + 1, good)
 
 
@@ -81,19 +84,35 @@ def failed(limits: WatchLimits, report: ReportedVersion | None) -> str:
     return next((told for name, told in shares if name == "failed"), "")
 
 
-def _passed(report: ReportedVersion, limits: WatchLimits) -> Iterator[str]:
+def _passed(report: ReportedVersion, limits: WatchLimits, count: int) -> Iterator[str]:
     for _, told in _shares(report, limits):
         yield told
+    if (wave := report.wave) is not None:
+        of = max(wave.serving + wave.failed, limits.min_devices)
+        if wave.failed > limits.failed * of:
+            counted = (
+                f"{wave.failed} of {of} devices that wave {count} adds ({wave.failed / of:.2%})"
+            )
+            yield f"failed is {counted}, above the limit of {limits.failed:.2%}"
+    if (slow := _slow(report, limits)) and report.latency_devices >= limits.min_devices:
+        yield slow
+
+
+def _slow(report: ReportedVersion, limits: WatchLimits) -> str:
     limit, latency = limits.latency_p95_ms, report.latency_p95_ms
-    if limit and latency is not None and latency > limit and report.serving >= limits.min_devices:
-        yield f"latency_p95_ms is {latency:g}, above the limit of {limit:g}"
+    if limit is None or latency is None or latency <= limit:
+        return ""
+    return (
+        f"latency_p95_ms is {latency:g} on {report.latency_devices} devices, above the limit of "
+        f"{limit:g}"
+    )
 
 
 def _shares(report: ReportedVersion, limits: WatchLimits) -> Iterator[tuple[str, str]]:
     for name, count, of in (
         ("failed", report.failed, report.devices),
-        ("drift", report.drift, report.serving),
-        ("decay", report.decay, report.serving),
+        ("drift", report.drift, report.drift_devices),
+        ("decay", report.decay, report.decay_devices),
     ):
         limit, of = getattr(limits, name), max(of, limits.min_devices)
         if limit is not None and count is not None and count > limit * of:
@@ -136,10 +155,44 @@ def _lacks(
     if report is None:
         yield "no device has reported it"
         return
-    if report.serving < limits.min_devices:
-        yield f"{report.serving} devices serve it, of at least {limits.min_devices}"
+    yield from _lacks_of_wave(plan, len(begun), limits, report)
     if report.stale > limits.stale * report.devices:
         yield f"{report.stale} of its {report.devices} devices are silent, above {limits.stale:.2%}"
-    for name in ("drift", "decay", "latency_p95_ms"):
-        if getattr(limits, name) is not None and getattr(report, name) is None:
-            yield f"{name} has a limit, and is not reported"
+    enough = min(limits.min_devices, report.serving)
+    for name in ("drift", "decay", "latency"):
+        field = "latency_p95_ms" if name == "latency" else name
+        if getattr(limits, field) is None:
+            continue
+        if getattr(report, field) is None:
+            yield f"{field} has a limit, and is not reported"
+        if (known := getattr(report, f"{name}_devices")) < enough:
+            yield f"{field} has a limit, and is reported by {known} devices, of at least {enough}"
+    if slow := _slow(report, limits):
+        yield slow
+
+
+def _lacks_of_wave(
+    plan: WavePlan, count: int, limits: WatchLimits, report: ReportedVersion
+) -> Iterator[str]:
+    """What the devices that the open wave adds do not show; `count`: how many waves are open."""
+    wave = report.wave
+    if not count:
+        yield "none of its waves is open"
+        return
+    if wave is None:
+        yield "the fleet does not tell which devices its open wave adds"
+        return
+    which = waves.described(plan, count - 1)
+    if not wave.devices:
+        yield f"{which} adds no device that the fleet knows: open the next one by hand"
+        return
+    if wave.stale > limits.stale * wave.devices:
+        yield (
+            f"{wave.stale} of the {wave.devices} devices that {which} adds are silent, above "
+            f"{limits.stale:.2%}"
+        )
+    if wave.serving < (enough := min(limits.min_devices, wave.devices)):
+        yield (
+            f"{wave.serving} of the {wave.devices} devices that {which} adds serve it, of at least "
+            f"{enough}"
+        )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fleet_serving import BEARER, Device, FleetServing, ran, token_file
@@ -37,6 +38,18 @@ def test_a_device_is_enrolled_and_what_it_tells_is_shown(server: FleetServing) -
     assert found["models"][1]["why"] == "the trial failed: 3 of 32 rows are off"
 
 
+def test_a_device_is_in_the_groups_that_it_tells_and_those_of_its_token_are_beside(
+    server: FleetServing,
+) -> None:
+    device = server.enrolled("grouped-1", groups=["north"])
+    assert device.post(ran("grouped", 1), groups=["berlin"]) == (200, {"taken": 1})
+    for group in ("north", "berlin"):
+        (found,) = server.listed(f"?q=grouped-&group={group}")
+        assert (found["groups"], found["token_groups"]) == (["berlin"], ["north"])
+    assert device.post(groups=["Not_A.Name"])[0] == 400
+    assert server.ask("POST", "/v1/fleet/tokens", {"groups": ["Not_A.Name"]})[0] == 400
+
+
 def test_versions_are_counted_as_who_raises_waves_reads_them(server: FleetServing) -> None:
     models = [
         *[[ran("waves", 7, latency_p95_ms=float(n))] for n in range(1, 5)],
@@ -58,11 +71,20 @@ def test_versions_are_counted_as_who_raises_waves_reads_them(server: FleetServin
         assert time.monotonic() < end, counted()
         time.sleep(0.1)
     fields = ["model", "version", "devices", "serving", "failed", "drift", "decay"]
-    fields += ["latency_p95_ms", "stale"]
-    assert counted() == [
-        dict(zip(fields, ("waves", 7, 7, 7, 0, 0, 0, 4.0, 0), strict=True)),
-        dict(zip(fields, ("waves", 8, 4, 1, 2, 1, 1, 9.0, 0), strict=True)),
+    fields += ["latency_p95_ms", "stale", "drift_devices", "decay_devices", "latency_devices"]
+    assert counted() == [  # the devices that tell of drift are those that look for it
+        dict(zip(fields, ("waves", 7, 7, 7, 0, None, None, 4.0, 0, 0, 0, 4), strict=True)),
+        dict(zip(fields, ("waves", 8, 4, 1, 2, 1, 1, 9.0, 0, 1, 1, 1), strict=True)),
     ]
+    query = '{"8":[{"millionths":1000000,"groups":[]}]}'
+    found = server.ask("GET", f"/v1/fleet/versions?model=waves&waves={quote(query)}")[1]
+    assert "wave" not in found["models"][0]
+    wave = found["models"][1]["wave"]
+    assert wave["devices"] >= len(models)  # all that are enrolled, and those of other tests
+    assert (wave["serving"], wave["failed"]) == (1, 2)
+    for wrong in ("[]", '{"8":[]}', '{"8":[{"millionths":0}]}', "{"):
+        status, said = server.ask("GET", f"/v1/fleet/versions?model=waves&waves={quote(wrong)}")
+        assert status == 400, said
     name = 'edgeline_fleet_version_devices{model="waves",version="8",outcome="waiting"}'
     assert server.metric(name) == 1
     shown = server.ask("GET", "/v1/fleet/summary")[1]

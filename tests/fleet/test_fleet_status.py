@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from edgeline.server.fleet.status import DeviceReport, quantile_ms
+from edgeline.server.fleet.status import DeviceReport, decays, quantile_ms
 from edgeline.server.metrics import Histogram, Metrics
 from edgeline.server.settings import ServerSettings
 from edgeline.server.versions.served_models import ServedModels
@@ -46,6 +47,36 @@ def test_a_version_that_was_condemned_failed_though_its_files_are_gone() -> None
     bad = Record("m", 9, "bad", reason="the server ended 3 times")
     found = report("", {}, digest=bad).outcomes()
     assert found == {("m", 9): ("failed", "the server ended 3 times")}
+
+
+def test_decay_and_drift_are_told_where_somebody_looks_on_enough_rows() -> None:
+    def decay(estimated: int, measured: int, **decayed: Any) -> dict[str, Any]:
+        return {
+            "model": "m",
+            "version": 9,
+            "rows_needed": 300,
+            "estimated": {"rows": estimated, "decayed": []},
+            "measured": {"rows": measured, "decayed": []},
+            "concept": {"drifting": False},
+            **decayed,
+        }
+
+    assert decays(decay(299, 0)) is None
+    assert decays(decay(300, 0)) is False
+    assert decays(decay(0, 300)) is False
+    assert decays(decay(0, 10, concept={"drifting": True})) is True
+
+    def told(drift: list[dict[str, Any]], decay: list[dict[str, Any]]) -> tuple[Any, Any]:
+        bad = Record("m", 9, "bad", reason="the server ended 3 times")
+        made = report("none", "", {}, digest=bad)
+        made._watching = SimpleNamespace(reports=lambda: drift, decay_told=decay)
+        [model] = asyncio.run(made.status())["models"]
+        return model["drift"], model["decay"]
+
+    drift = {"model": "m", "version": 9, "rows": 99, "rows_needed": 100, "drifting": []}
+    assert told([], []) == (None, None)
+    assert told([drift], [decay(1, 1)]) == (None, None)
+    assert told([{**drift, "rows": 100}], [decay(900, 0)]) == ([], False)
 
 
 def test_a_quantile_lies_between_the_bounds_of_its_bucket() -> None:

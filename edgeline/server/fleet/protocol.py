@@ -16,6 +16,7 @@ TOKEN_SIGNATURE = "X-Edgeline-Token-Signature"  # of an enrolment by the token's
 LARGEST = 64 << 10  # bytes of a body
 LARGEST_COUNTER = 2**53 - 1  # what every reader of JSON keeps exactly
 MOST_MODELS = 64  # of a status
+MOST_GROUPS = 100  # of a status
 LONGEST_WHY = 500  # characters
 LONGEST_TEXT = 200  # characters of a name
 SOON = 5.0  # seconds between two looks for keys that unknown devices cause

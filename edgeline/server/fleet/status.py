@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgeline.runtimes.interpreter import runtime_version
-from edgeline.server.fleet.protocol import LONGEST_WHY, MOST_MODELS, DeviceOutcome
+from edgeline.server.fleet.protocol import (
+    LONGEST_WHY,
+    MOST_GROUPS,
+    MOST_MODELS,
+    DeviceOutcome,
+)
 from edgeline.server.metrics import BUCKETS, Histogram, Metrics, resident
 from edgeline.server.rollouts.rollouts import Rollouts
 from edgeline.server.settings import ServerSettings
@@ -67,13 +72,13 @@ class DeviceReport:
     async def status(self) -> dict[str, Any]:
         """All that is told, without device, counter and time."""
         reports = await apart(self._watching.reports)
-        drifting = {(r["model"], r["version"]): r["drifting"] for r in reports}
-        found = self.outcomes()
-        decaying = {
-            (r["model"], r["version"])
-            for r in self._watching.decay_told
-            if r["estimated"]["decayed"] or r["measured"]["decayed"] or r["concept"]["drifting"]
+        drifting = {
+            (r["model"], r["version"]): sorted(r["drifting"])[:_MOST_COLUMNS]
+            for r in reports
+            if r["drifting"] or r["rows"] >= r["rows_needed"]
         }
+        found = self.outcomes()
+        decaying = {(r["model"], r["version"]): decays(r) for r in self._watching.decay_told}
         newest = sorted(found, key=lambda key: (-key[1], key[0]))[:MOST_MODELS]
         told: dict[str, Any] = {
             "edgeline": __version__,
@@ -81,14 +86,15 @@ class DeviceReport:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "interval": self._settings.fleet_interval,
+            "groups": self._settings.groups[:MOST_GROUPS],
             "models": [
                 {
                     "model": name,
                     "version": version,
                     "outcome": found[name, version][0],
                     "why": found[name, version][1][:LONGEST_WHY],
-                    "drift": sorted(drifting.get((name, version), ()))[:_MOST_COLUMNS],
-                    "decay": (name, version) in decaying,
+                    "drift": drifting.get((name, version)),
+                    "decay": decaying.get((name, version)),
                     **self._load(name, version),
                 }
                 for name, version in sorted(newest)
@@ -141,6 +147,16 @@ class DeviceReport:
             "latency_p50_ms": quantile_ms(metrics.answered, 0.5),
             "latency_p95_ms": quantile_ms(metrics.answered, 0.95),
         }
+
+
+def decays(report: Mapping[str, Any]) -> bool | None:
+    """Whether a version decays, by its report of `GET /decay`; None where it has too few rows to
+    tell."""
+    estimated, measured = report["estimated"], report["measured"]
+    if estimated["decayed"] or measured["decayed"] or report["concept"]["drifting"]:
+        return True
+    enough = max(estimated["rows"], measured["rows"]) >= report["rows_needed"]
+    return False if enough else None
 
 
 def quantile_ms(times: Histogram, share: float) -> float | None:

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from publishing import Publisher, bundle, model
 
 from edgeline.artifacts.waves import WHOLE, Wave, WavePlan
-from edgeline.fleet.answers import FleetAnswer, ReportedVersion
+from edgeline.fleet import answers, showing, wave_counts
+from edgeline.fleet.answers import FleetAnswer
+from edgeline.fleet.devices import FleetDevice
+from edgeline.fleet.statuses import DeviceStatus, ModelStatus
 from edgeline.fleet.watch_rules import WatchFile, WatchLimits, WatchRule
 from edgeline.fleet.watching import FleetWatch
 from edgeline.repository import actions, listing, roles, wave_actions
@@ -42,6 +46,7 @@ class Device:
         serving: the version that it serves; 0 before its first look.
         failed: versions that it tried and that are bad there.
         taken: all versions that it ever had, in their order.
+        told: what the fleet's server knows of it.
     """
 
     def __init__(self, fleet: Fleet, name: str, groups: tuple[str, ...]) -> None:
@@ -51,6 +56,18 @@ class Device:
         self.taken: list[int] = []
         self.result = UpdateResult()
         self._bad: set[str] = set()
+        self.told = FleetDevice(name, b"", groups, "", 0.0)
+
+    def tell(self) -> None:
+        """Post a status, where it reaches anybody."""
+        if self.offline:
+            return
+        now, counter = self._fleet.clock.now().timestamp(), self.told.counter + 1
+        models = [ModelStatus("m", version, "failed") for version in sorted(self.failed)]
+        if self.serving:
+            models.append(ModelStatus("m", self.serving, "serving"))
+        status = DeviceStatus(self.name, counter, now, tuple(models), groups=self.groups)
+        self.told = msgspec.structs.replace(self.told, counter=counter, received=now, status=status)
 
     def look(self, **options: Any) -> UpdateResult:
         """What `Updates` does with a look: bring, try, and look again where one was bad."""
@@ -121,11 +138,13 @@ class Fleet:
         for device in others:
             shutil.copytree(self.folder / first.name, self.folder / device.name)
             device.serving, device.taken = first.serving, list(first.taken)
+            device.tell()
 
     def look(self, devices: Iterable[Device] | None = None) -> None:
         """Let devices look, all by default; none is ever without a model."""
         for device in self.devices if devices is None else devices:
             device.look()
+            device.tell()
             assert device.serving, (device.name, device.result)
 
     @property
@@ -162,25 +181,14 @@ class Fleet:
         found = listing.rollouts(live).get("m", {}).get(version)
         return found[0] if found else None
 
-    def answer(self, model: str = "m") -> FleetAnswer:
-        """What `edgeline fleet serve` would say of the devices that reach it."""
-        there = [device for device in self.devices if not device.offline]
-        found = []
-        for version in sorted({v for device in self.devices for v in device.taken}):
-            tried = [device for device in self.devices if version in device.taken]
-            found.append(
-                ReportedVersion(
-                    model,
-                    version,
-                    devices=len(tried),
-                    serving=sum(device.serving == version for device in there),
-                    failed=sum(version in device.failed for device in tried),
-                    drift=0,
-                    decay=0,
-                    stale=sum(device.offline for device in tried),
-                )
-            )
-        return FleetAnswer(self.clock.now(), found)
+    def answer(self, model: str, plans: Mapping[int, tuple[WavePlan, int]]) -> FleetAnswer:
+        """What `edgeline fleet serve` answers of what the devices told, as the watch reads it."""
+        devices = [device.told for device in self.devices]
+        found = showing.FleetCount(self.clock.now().timestamp())
+        for device in devices:
+            found.add(device)
+        told = showing.versions(found, devices, model, wave_counts.asked(plans))
+        return answers.parse(msgspec.json.encode(told), model, "fleet")
 
     def watch(self, **limits: Any) -> FleetWatch:
         """A watch of this fleet, which tells to `told`."""

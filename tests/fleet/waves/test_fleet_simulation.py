@@ -62,7 +62,45 @@ def test_silent_devices_hold_the_next_wave_up(publisher, tmp_path, clock):
     clock.turn(minutes=40)
     fleet.watch().look(clock.now())
     assert fleet.actions == []
-    assert "0 devices serve it, of at least 5" in fleet.told[-1]["reason"]
+    assert "devices that wave 1 of 2 (50 %) adds are silent" in fleet.told[-1]["reason"]
+
+
+def test_a_wave_whose_only_device_is_gone_opens_nothing_whoever_serves_before(
+    publisher, tmp_path, clock
+):
+    fleet = Fleet(publisher, tmp_path / "devices", 8, clock)
+    for device in fleet.devices[:7]:
+        device.groups = ("lab",)
+    away = fleet.devices[7]
+    away.groups = ("berlin",)
+    fleet.look()
+    away.offline = True
+    lab, berlin = (Wave(WHOLE, groups=(name,)) for name in ("lab", "berlin"))
+    fleet.add(2, WavePlan((lab, berlin, Wave(WHOLE))))
+    watch = fleet.watch(min_devices=1)
+    fleet.rounds(watch, 10)
+    assert fleet.actions == [("raise", 2)]
+    assert fleet.told[-1]["reason"] == (
+        "1 of the 1 devices that wave 2 of 3 (100 % of berlin) adds are silent, above 10.00%"
+    )
+    away.offline = False
+    fleet.rounds(watch, 1)
+    assert fleet.actions == [("raise", 2)] * 2
+
+
+def test_a_wave_that_adds_no_device_is_told(publisher, tmp_path, clock):
+    fleet = Fleet(publisher, tmp_path / "devices", 3, clock)
+    for device in fleet.devices:
+        device.groups = ("lab",)
+    fleet.look()
+    lab, berlin = (Wave(WHOLE, groups=(name,)) for name in ("lab", "berlin"))
+    fleet.add(2, WavePlan((lab, berlin, Wave(WHOLE))))
+    fleet.rounds(fleet.watch(), 8)
+    assert fleet.actions == [("raise", 2)]
+    assert fleet.told[-1]["reason"] == (
+        "wave 2 of 3 (100 % of berlin) adds no device that the fleet knows: open the next one by "
+        "hand"
+    )
 
 
 def test_a_device_that_was_offline_is_where_the_others_are(publisher, tmp_path, clock):

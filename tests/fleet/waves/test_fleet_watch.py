@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
@@ -27,8 +28,9 @@ from edgeline.artifacts.waves import opened
 from edgeline.cli.main import cli
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.fleet import answers, watch_rules
-from edgeline.fleet.answers import FleetAnswer, ReportedVersion
-from edgeline.fleet.watch_rules import WatchLimits
+from edgeline.fleet.answers import FleetAnswer, ReportedVersion, ReportedWave
+from edgeline.fleet.watch_rules import WatchLimits, WatchRule
+from edgeline.fleet.watching import FleetWatch
 from edgeline.fleet.wave_decisions import decide, failed
 from edgeline.repository import actions, roles
 from edgeline.repository.place import Folder, open_place
@@ -38,7 +40,10 @@ from edgeline.server.updates.synchronise import synchronise
 
 NOW = datetime(2027, 1, 31, 6, tzinfo=timezone.utc)
 LIMITS = WatchLimits(failed=0.02, drift=0.3, decay=0.3, latency_p95_ms=50, min_devices=20)
-GOOD = ReportedVersion("m", 2, 40, 40, 0, 0, 0, 20.0, 0)
+ADDED = ReportedWave(40, 40, 0, 0)  # all that took the version are of the open wave
+GOOD = ReportedVersion("m", 2, 40, 40, 0, 0, 0, 20.0, 0, 40, 40, 40, ADDED)
+OF_40 = "of the 40 devices that wave 1 adds"
+ALL_LOOK = {"drift_devices": 900, "decay_devices": 900, "latency_devices": 900}
 HOUR = timedelta(hours=1)
 
 
@@ -57,15 +62,26 @@ def of(**changed: Any) -> ReportedVersion:
 @pytest.mark.parametrize(
     ("report", "action", "reason"),
     [
-        (GOOD, "raise", "40 devices serve it and 0 failed: wave 2 of 3 (50 %)"),
+        (GOOD, "raise", f"40 {OF_40} serve it and 0 failed in all: wave 2 of 3 (50 %)"),
         (of(failed=1), "withdraw", "failed is 1 of 40 devices (2.50%), above the limit of 2.00%"),
         (of(devices=1, serving=0, failed=1), "withdraw", "failed is 1 of 20 devices (5.00%)"),
         (of(drift=13), "withdraw", "drift is 13 of 40 devices (32.50%), above the limit of 30.00%"),
         (of(decay=40), "withdraw", "decay is 40 of 40 devices"),
-        (of(latency_p95_ms=50.5), "withdraw", "latency_p95_ms is 50.5, above the limit of 50"),
-        (of(serving=19, latency_p95_ms=99), "wait", "19 devices serve it, of at least 20"),
-        (of(drift=12, decay=12, latency_p95_ms=50.0), "raise", "40 devices serve it"),
+        (
+            of(latency_p95_ms=50.5),
+            "withdraw",
+            "latency_p95_ms is 50.5 on 40 devices, above the limit of 50",
+        ),
+        (of(drift=12, decay=12, latency_p95_ms=50.0), "raise", "40 of the 40 devices"),
         (of(devices=50, stale=6), "wait", "6 of its 50 devices are silent, above 10.00%"),
+        (of(latency_p95_ms=99.0, latency_devices=19), "wait", "latency_p95_ms has a limit, and is"),
+        (
+            of(latency_p95_ms=99.0, latency_devices=1, serving=1),
+            "wait",
+            "latency_p95_ms is 99 on 1",
+        ),
+        (of(drift=0, drift_devices=19), "wait", "drift has a limit, and is reported by 19 devices"),
+        (of(devices=1003, serving=3, drift=100, drift_devices=1000), "raise", "40 of the 40"),
         (of(latency_p95_ms=None), "wait", "latency_p95_ms has a limit, and is not reported"),
         (of(drift=None), "wait", "drift has a limit, and is not reported"),
         (None, "wait", "no device has reported it"),
@@ -76,10 +92,31 @@ def test_a_wave_is_raised_by_what_is_known_and_withdrawn_by_what_is_bad(report, 
     assert (decision.action, decision.reason[: len(reason)]) == (action, reason)
 
 
+@pytest.mark.parametrize(
+    ("wave", "action", "reason"),
+    [
+        (ReportedWave(40, 20, 0, 0), "raise", f"20 {OF_40} serve it"),
+        (ReportedWave(40, 19, 0, 0), "wait", "19 of the 40 devices that wave 1 of 3 (10 %) adds"),
+        (ReportedWave(3, 3, 0, 0), "raise", "3 of the 3 devices that wave 1 adds serve it"),
+        (ReportedWave(3, 2, 0, 0), "wait", "2 of the 3 devices that wave 1 of 3 (10 %) adds serve"),
+        (ReportedWave(1, 0, 0, 1), "wait", "1 of the 1 devices that wave 1 of 3 (10 %) adds are"),
+        (ReportedWave(40, 30, 1, 0), "withdraw", "failed is 1 of 31 devices that wave 1 adds"),
+        (ReportedWave(0, 0, 0, 0), "wait", "wave 1 of 3 (10 %) adds no device that the fleet"),
+        (None, "wait", "the fleet does not tell which devices its open wave adds"),
+    ],
+)
+def test_the_open_wave_speaks_for_itself(wave, action, reason):
+    """However many devices of earlier waves serve the version."""
+    decision = decided(of(devices=900, serving=900, wave=wave, **ALL_LOOK))
+    assert (decision.action, decision.reason[: len(reason)]) == (action, reason)
+
+
 def test_one_bad_device_is_not_a_fleet_where_the_limit_says_so():
     limits = msgspec.structs.replace(LIMITS, failed=0.1)
-    assert decided(of(devices=2, serving=0, failed=2), limits).action == "wait"
-    assert decided(of(devices=3, serving=0, failed=3), limits).action == "withdraw"
+    two = of(devices=2, serving=0, failed=2, wave=ReportedWave(2, 0, 2, 0))
+    assert decided(two, limits).action == "wait"
+    three = of(devices=3, serving=0, failed=3, wave=ReportedWave(3, 0, 3, 0))
+    assert decided(three, limits).action == "withdraw"
 
 
 def test_old_answers_raise_nothing_and_still_withdraw():
@@ -131,6 +168,7 @@ class FleetServer:
 
     def __init__(self) -> None:
         self.reports: list[ReportedVersion] | bytes = []
+        self.location = ""  # that a redirect leads to
         self.status, self.seen = 200, list[tuple[str, str | None]]()
         self.late = threading.Event()
         server = self
@@ -140,6 +178,8 @@ class FleetServer:
                 server.seen.append((self.path, self.headers["Authorization"]))
                 body = server.body()
                 self.send_response(server.status)
+                if server.location:
+                    self.send_header("Location", server.location)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -228,6 +268,19 @@ def test_a_fleet_that_refuses_names_the_token(server):
         answers.ask("http://127.0.0.1:9", "m", "")
 
 
+def test_a_token_is_not_led_on_to_another_host(server):
+    """A fleet's server, or what stands in for it, redirects."""
+    other = FleetServer()
+    try:
+        server.status, server.location = 302, f"{other.url}/taken"
+        other.reports = [GOOD]
+        assert answers.ask(server.url, "m", "secret").models == [GOOD]
+        assert server.seen[0][1] == "Bearer secret"
+        assert other.seen == [("/taken", None)]
+    finally:
+        other.close()
+
+
 # the command
 
 
@@ -270,12 +323,16 @@ def test_each_look_opens_one_wave_and_the_last_one_ends_them(run, publisher, ser
     server.reports = [GOOD]
     done = run()
     assert done.exit_code == 0, done.output
-    assert "m 2: wave 2 of 3 is opened: 40 devices serve it and 0 failed" in done.output
+    assert (
+        "m 2: wave 2 of 3 is opened: 40 of the 40 devices that wave 1 adds serve it" in done.output
+    )
     assert rollout(publisher) == (2, 1)
     assert "wave 3 of 3 is opened" in run().output
     assert rollout(publisher) == (0, 2)
     assert "no version of it has waves that are not all open" in run().output
-    assert server.seen[0] == ("/v1/fleet/versions?model=m", "Bearer secret")
+    path, token = server.seen[0]
+    assert token == "Bearer secret"
+    assert parse_qs(urlsplit(path).query)["waves"] == ['{"2":[{"millionths":100000,"groups":[]}]}']
 
 
 def test_the_last_wave_is_watched_too_and_what_had_no_waves_is_not(
@@ -309,6 +366,22 @@ def test_a_fleet_that_does_not_answer_raises_nothing(run, publisher, server):
     assert "nothing is done: The fleet" in done.output
     assert "m 2: waits: the fleet does not answer." in done.output
     assert rollout(publisher) == (1, 1)
+
+
+def test_a_fault_of_this_program_ends_one_look_at_one_model_and_no_watch(publisher, caplog):
+    told: list[dict[str, Any]] = []
+
+    def ask(model: str, _: object) -> FleetAnswer:
+        if model == "m":
+            raise RuntimeError("a fault")
+        return FleetAnswer(NOW, [])
+
+    limits = WatchLimits(failed=0.1)
+    rules = watch_rules.WatchFile([WatchRule("m", limits), WatchRule("n", limits)])
+    assert not FleetWatch(rules, str(publisher.path), ask, told.append).look(NOW)
+    assert [(each["model"], each["action"]) for each in told] == [("m", "error"), ("n", "wait")]
+    assert told[0]["reason"] == "the look failed (RuntimeError: a fault)"
+    assert "The look at m failed" in caplog.text
 
 
 def test_what_lacks_signatures_is_told_and_not_decided_again(run, publisher, server):
