@@ -27,7 +27,7 @@ NAME, IDENTIFIER = "TFLITE_METADATA", "M001"
 _BEGINNING = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell: equal content, equal bytes
 _NORMALISATION, _CALIBRATION = 1, 2  # of the union ProcessUnitOptions
 _INVERSE_LOGISTIC = 2
-Numbers = tuple[float, ...]  # one, or one for each channel
+PerChannel = tuple[float, ...]  # one, or one for each channel
 
 
 class FileKind(enum.IntEnum):
@@ -70,7 +70,7 @@ class TensorMetadata:
     description: str
     content: TensorContent = TensorContent.FEATURE
     axis: int = 0
-    normalisation: tuple[Numbers, Numbers] | None = None
+    normalisation: tuple[PerChannel, PerChannel] | None = None
     calibrated: bool = False
     files: tuple[AssociatedFile, ...] = ()
 
@@ -114,7 +114,7 @@ def with_metadata(file: bytes, metadata: ModelMetadata) -> bytes:
     return flat + _zip(metadata.files, len(flat))
 
 
-def normalisations(model: Model) -> tuple[tuple[Numbers, Numbers] | None, ...]:
+def normalisations(model: Model) -> tuple[tuple[PerChannel, PerChannel] | None, ...]:
     """What a file's own metadata tell of the main subgraph's inputs; () where it has none.
 
     Raises:
@@ -127,7 +127,7 @@ def normalisations(model: Model) -> tuple[tuple[Numbers, Numbers] | None, ...]:
     return tuple(map(_normalisation, told[0].tables(2))) if told else ()
 
 
-def _normalisation(tensor: Table) -> tuple[Numbers, Numbers] | None:
+def _normalisation(tensor: Table) -> tuple[PerChannel, PerChannel] | None:
     for unit in tensor.tables(4):
         options = unit.table(1)
         if unit.integer(0, "B") != _NORMALISATION or options is None:

@@ -15,7 +15,7 @@ from edgeline.formats.tflite_metadata import (
     AssociatedFile,
     FileKind,
     ModelMetadata,
-    Numbers,
+    PerChannel,
     TensorContent,
     TensorMetadata,
     normalisations,
@@ -65,7 +65,7 @@ def describe(
     )
 
 
-def normalisation(tensor: Tensor) -> tuple[Numbers, Numbers]:
+def normalisation(tensor: Tensor) -> tuple[PerChannel, PerChannel]:
     """Mean and standard deviation of a picture's tensor: real value = (pixel - mean) / std.
 
     Whatever a model does with pixels before its network is inside it, so a tensor of floats takes
@@ -101,7 +101,9 @@ def _about(bundle: Bundle) -> str:
     return " ".join([*said, f"sha256 of its content: {content_digest(bundle)}."])
 
 
-def _input(tensor: Tensor, bundle: Bundle, own: tuple[Numbers, Numbers] | None) -> TensorMetadata:
+def _input(
+    tensor: Tensor, bundle: Bundle, own: tuple[PerChannel, PerChannel] | None
+) -> TensorMetadata:
     if pixels.takes_images(tensor) and len(tensor.shape) == 4:
         height, width, channels = tensor.shape[1:]
         return TensorMetadata(
