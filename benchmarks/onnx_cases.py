@@ -5,7 +5,8 @@ Each is right or refused. onnx2tf is in a Python of its own, which `EDGELINE_ONN
 or build_onnx2tf.sh makes. Cases come in an order that chance made, so that those of the first
 minutes are a sample of all; with `--first` those before it keep the results that they have. Given
 words, only cases with one of them in their name are run, and nothing is written. A conversion may
-take 30 seconds of a core. Exits with 1 where a wrong answer is approved.
+take 30 seconds of a core. Exits with 1 where `import_model` takes a file that
+gives a wrong answer on the case's own rows, also where `verify` would still see it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from edgeline.components.import_model import onnx_file, onnx_to_litert, saved_mo
 from edgeline.components.import_model.onnx_to_litert import LitertForm
 from edgeline.components.import_model.saved_model import FEATURE_DTYPES
 from edgeline.components.import_model.source import fetch
-from edgeline.components.import_model.wanted import Wanted
+from edgeline.components.import_model.wanted import SCALINGS, Wanted
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import quantisation
 from edgeline.formats.operators import OperatorKind, operators
@@ -78,6 +78,7 @@ def import_model(
             "kind": kind,
             "sha256": fetched.sha256,
             "revision": fetched.revision,
+            **({"scaling": wanted.scaling} if wanted.scaling else {}),
         }
         if kind != "onnx" and wanted.to_litert:
             raise UsageError(
@@ -87,6 +88,8 @@ def import_model(
         if kind == "tflite":
             metadata = _import_tflite(path, model_path, wanted, origin)
         elif kind == "onnx":
+            if wanted.scaling:
+                path = _scaled_onnx(path, wanted.scaling, Path(folder) / "scaled")
             metadata = _import_onnx(path, model_path, wanted, origin)
         else:
             metadata = _import_saved_model(path, model_path, wanted, origin)
@@ -263,10 +266,30 @@ def _described_onnx(
     return onnx_file.describe(path, wanted)
 
 
+def _scaled_onnx(path: Path, scaling: str, folder: Path) -> Path:
+    """The file with the scaling inside, which is the original from here on."""
+    folder.mkdir()
+    made = folder / path.name
+    try:
+        data = child.call(_made_scaled, path, *SCALINGS[scaling], memory=limits.room(path))
+    except child.ChildError as error:
+        raise EdgelineError(
+            f"{path.name} is not a model that can be read: ONNX's reader {error.how}"
+            f"{child.last_error(error.log)}: export it again."
+        ) from error
+    made.write_bytes(data)
+    return made
+
+
+def _made_scaled(tell: Callable[[str], None], path: Path, factor: float, offset: float) -> bytes:
+    tell("scaling")
+    return onnx_file.scaled(path, factor, offset)
+
+
 def _import_onnx(
     path: Path, output: str, wanted: Wanted, origin: Mapping[str, str]
 ) -> dict[str, object]:
-    wanted.refuse(("scaling", "logits", "signature"), "an ONNX file")
+    wanted.refuse(("logits", "signature"), "an ONNX file")
     if not wanted.to_litert:
         wanted.refuse(("input_shape",), "an ONNX file")
     try:  # the checker of ONNX is C++, and the file anybody's
@@ -402,6 +425,11 @@ def _write_report(path: str, metadata: Mapping[str, Any]) -> None:
         ("sha256", origin["sha256"]),
         ("became", metadata["edgeline_schema"]),
     ]
+    shapes = [f["shape"] for f in metadata["features"] if f["dtype"] == "float32"]
+    if any(len(shape) == 3 and shape[-1] in pixels.CHANNELS for shape in shapes):
+        inside = origin.get("scaling", "")
+        told = f"brought to {inside} inside the model" if inside else "as they are"
+        came.append(("pixels, 0 to 255", told))
     if original.DESCRIBED in origin:
         came += _conversion(origin)
     sections = [

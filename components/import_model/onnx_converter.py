@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -50,7 +51,7 @@ class Converter:
         self._running, self._folder, self._count = running, folder, 0
         self._done: dict[Attempt, Path | NotConvertedError] = {}
         self.version = str(self._answer()["version"])
-        found = tuple(int(part) for part in self.version.split(".")[:3] if part.isdigit())
+        found = tuple(int(part) for part in re.findall(r"(?:^|\.)(\d+)", self.version)[:3])
         if found < OLDEST:
             oldest = ".".join(map(str, OLDEST))
             raise EdgelineError(
@@ -112,7 +113,8 @@ def python() -> str:
         EdgelineError: none is named, and none is found.
     """
     if named := os.environ.get(PYTHON, ""):
-        return named
+        given = Path(shutil.which(named) or named).absolute()  # it is started elsewhere
+        return str(given)
     if (command := shutil.which(COMMAND)) and (found := _started_by(Path(command))):
         return found
     raise EdgelineError(
@@ -151,12 +153,24 @@ def started(model: Path, folder: Path) -> Iterator[Converter]:
 
 
 def _started_by(command: Path) -> str:
-    """The interpreter in a script's first line; "" where it has none."""
+    """The Python that a script of pip's or uv's is started by; "" where it names none.
+
+    Its first line is `#!PYTHON` or `#!/usr/bin/env PYTHON`; where the path is too long for that,
+    `#!/bin/sh`, and the second line is `'''exec' "PYTHON" "$0" "$@"`.
+    """
+    lines = []
     with contextlib.suppress(OSError), open(command, "rb") as stream:
-        line = stream.readline(1024)
-        if line.startswith(b"#!"):
-            return os.fsdecode(line[2:].strip())
-    return ""
+        lines = [os.fsdecode(stream.readline(4096)).strip() for _ in range(2)]
+    if not lines or not lines[0].startswith("#!"):
+        return ""
+    started = lines[0][2:].strip()
+    program, *given = started.split() or [""]
+    if Path(program).name == "env":
+        return shutil.which(given[-1]) or "" if given else ""
+    if Path(program).name == "sh":
+        found = re.match(r"""'''exec' "?(.+?)"? "\$0\"""", lines[1])
+        return found[1] if found else ""
+    return started
 
 
 def _run(parent: child.Parent, python: str, folder: str) -> None:

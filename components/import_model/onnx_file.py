@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeline.artifacts import models
 from edgeline.artifacts.bundle import Signature, Tensor
 from edgeline.components.import_model.wanted import Wanted
@@ -74,6 +76,47 @@ def describe(path: Path, wanted: Wanted) -> tuple[bytes, Signature, dict[str, An
         },
     }
     return model.SerializeToString(deterministic=True), signature, facts
+
+
+def scaled(path: Path, factor: float, offset: float) -> bytes:
+    """A model whose float32 inputs are multiplied and added to before its first operators.
+
+    Raises:
+        EdgelineError: it has none. What is wrong with the file itself `describe` says.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception:  # protobuf's, whichever implementation
+        return path.read_bytes()
+    graph = model.graph
+    constants = {entry.name for entry in graph.initializer}
+    names = [
+        entry.name
+        for entry in graph.input
+        if entry.name not in constants
+        and entry.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    ]
+    if not names:
+        raise EdgelineError(
+            f"scaling is set, but {path.name} takes no float32, so nothing is scaled: leave it out."
+        )
+    first = []
+    numbers = {"edgeline_factor": factor, "edgeline_offset": offset}
+    for place, name in enumerate(names):
+        between, last = f"edgeline_multiplied_{place}", f"edgeline_scaled_{place}"
+        _rename_in_nodes(graph, {name: last})
+        first.append(helper.make_node("Mul", [name, "edgeline_factor"], [between]))
+        first.append(helper.make_node("Add", [between, "edgeline_offset"], [last]))
+    nodes = [*first, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    for constant, number in numbers.items():
+        graph.initializer.append(numpy_helper.from_array(np.float32(number), constant))
+    found: bytes = model.SerializeToString(deterministic=True)
+    return found
 
 
 def _begins(path: Path) -> bool:

@@ -20,6 +20,7 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MOST_FILLED = 256 << 20  # bytes, at 8 a number, of weights that are one value throughout
 RECURRENT = ("LSTM", "GRU", "RNN")
 NOT_FINITE = ("IsNaN", "IsInf")
+MOST_BOUNDS = 12  # the largest are left out
 RANDOM = (
     *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
     *("RandomUniform", "RandomUniformLike"),
@@ -37,6 +38,8 @@ class PlainOnnx:
         takes, gives: its names by ours.
         asks_finite: whether it asks its values for NaN or infinity.
         recurrent: whether it has layers that LiteRT computes with a state.
+        casts: whether it makes whole numbers of more than 31 bits of other numbers.
+        bounds: whole numbers at which it may behave otherwise: sizes of tables, constants.
     """
 
     model: bytes
@@ -46,6 +49,8 @@ class PlainOnnx:
     gives: Mapping[str, str]
     asks_finite: bool
     recurrent: bool
+    casts: bool
+    bounds: tuple[int, ...]
 
 
 def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: str) -> PlainOnnx:
@@ -89,7 +94,9 @@ def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: s
     fixed = Signature(
         onnx_file.described(inputs, ours), onnx_file.described(model.graph.output, ours)
     )
+    nodes = list(_nodes(model.graph))
     kinds = {node.op_type for node in nodes}
+    bounds = _bounds(model.graph, nodes)
     del model.graph.value_info[:]  # of sizes that were open
     whole = model.SerializeToString(deterministic=True)
     single = _single(model, takes) if fixed.inputs[0].shape[0] < 0 else b""
@@ -101,7 +108,36 @@ def plain(data: bytes, signature: Signature, input_shape: Sequence[int], name: s
         gives,
         bool(kinds & {*NOT_FINITE}),
         bool(kinds & {*RECURRENT}),
+        any(_to_long(node) for node in nodes),
+        bounds,
     )
+
+
+def _to_long(node: Any) -> bool:
+    from onnx import TensorProto
+
+    long = (TensorProto.INT64, TensorProto.UINT64, TensorProto.UINT32)
+    return node.op_type == "Cast" and any(each.i in long for each in node.attribute)
+
+
+def _bounds(graph: Any, nodes: Iterable[Any]) -> tuple[int, ...]:
+    """Sizes of tables that are looked up in, and whole constants, as of Clip, OneHot and Equal."""
+    from onnx import numpy_helper
+
+    stored = {entry.name: entry for entry in graph.initializer}
+    found: set[int] = set()
+    for node in nodes:
+        for each in node.attribute:
+            if node.op_type == "Constant" and each.name == "value":
+                stored[node.output[0]] = each.t
+        if node.op_type.startswith(("Gather", "Scatter")) and (table := stored.get(node.input[0])):
+            found |= {int(size) for size in table.dims}
+    for entry in stored.values():
+        if math.prod(entry.dims) == 1:
+            value = numpy_helper.to_array(entry).reshape(()).item()
+            if isinstance(value, int | float) and abs(value) < 1 << 31 and value == int(value):
+                found.add(abs(int(value)))
+    return tuple(sorted(found - {0, 1}))[:MOST_BOUNDS]
 
 
 def _settle_constants(graph: Any) -> None:

@@ -69,7 +69,10 @@ TRANSFORM = "transform"
 PREDICT_TRANSFORMED = "predict_transformed"
 PREDICTION = "prediction"
 # what goes along with what is made of an imported model, into the bundle
-ORIGIN = ("source", "kind", "sha256", "revision", "converter", "channels_last", "answers_last")
+ORIGIN = (
+    *("source", "kind", "sha256", "revision", "scaling", "converter"),
+    *("channels_last", "answers_last"),
+)
 LABEL = "label"
 EMBEDDINGS = "embeddings"
 TASKS = (BINARY, "multiclass_classification", "regression")

@@ -18,13 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from edgeline.formats.flatbuffer import Table, root
 from edgeline.formats.flatbuffer_writing import Scalar, TableFields, written
 from edgeline.formats.packing import packed, unpacked
+from edgeline.formats.tflite import Model
 
 NAME, IDENTIFIER = "TFLITE_METADATA", "M001"
 _BEGINNING = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell: equal content, equal bytes
 _NORMALISATION, _CALIBRATION = 1, 2  # of the union ProcessUnitOptions
 _INVERSE_LOGISTIC = 2
+PerChannel = tuple[float, ...]  # one, or one for each channel
 
 
 class FileKind(enum.IntEnum):
@@ -67,7 +70,7 @@ class TensorMetadata:
     description: str
     content: TensorContent = TensorContent.FEATURE
     axis: int = 0
-    normalisation: tuple[float, float] | None = None
+    normalisation: tuple[PerChannel, PerChannel] | None = None
     calibrated: bool = False
     files: tuple[AssociatedFile, ...] = ()
 
@@ -111,6 +114,30 @@ def with_metadata(file: bytes, metadata: ModelMetadata) -> bytes:
     return flat + _zip(metadata.files, len(flat))
 
 
+def normalisations(model: Model) -> tuple[tuple[PerChannel, PerChannel] | None, ...]:
+    """What a file's own metadata tell of the main subgraph's inputs; () where it has none.
+
+    Raises:
+        EdgelineError: the metadata are damaged.
+    """
+    content = model.metadata.get(NAME)
+    if content is None or not len(content):
+        return ()
+    told = root(content, IDENTIFIER, f"the metadata of {model.path}").tables(3)
+    return tuple(map(_normalisation, told[0].tables(2))) if told else ()
+
+
+def _normalisation(tensor: Table) -> tuple[PerChannel, PerChannel] | None:
+    for unit in tensor.tables(4):
+        options = unit.table(1)
+        if unit.integer(0, "B") != _NORMALISATION or options is None:
+            continue
+        mean, std = (options.array(field, "<f4").astype(np.float64) for field in (0, 1))
+        if mean.size and mean.size == std.size and np.isfinite([mean, std]).all() and all(std > 0):
+            return tuple(mean.tolist()), tuple(std.tolist())
+    return None
+
+
 def flatbuffer_of(metadata: ModelMetadata) -> bytes:
     """The metadata alone, as a flatbuffer."""
     groups = [{0: name, 1: list(tensors)} for name, tensors in metadata.groups.items()]
@@ -141,8 +168,8 @@ def _tensor(tensor: TensorMetadata) -> TableFields:
     axis = {0: Scalar("i", tensor.axis), 1: Scalar("i", tensor.axis)} if tensor.axis else None
     stats = None
     if tensor.normalisation is not None:  # of a picture
-        mean, std = tensor.normalisation
-        stats = {0: _floats((255 - mean) / std), 1: _floats((0 - mean) / std)}
+        mean_, std_ = map(np.array, tensor.normalisation)
+        stats = {0: _floats((255 - mean_) / std_), 1: _floats((0 - mean_) / std_)}
     files = [
         {0: file.name, 1: file.description, 2: Scalar("b", file.kind)} for file in tensor.files
     ]
@@ -170,8 +197,8 @@ def _union(kind: int, fields: TableFields) -> dict[int, Any]:
     return {0: Scalar("B", kind), 1: fields}
 
 
-def _floats(value: float) -> Any:
-    return np.array([value], np.float32)
+def _floats(values: Any) -> Any:
+    return np.array(values, np.float32)
 
 
 def _zip(files: tuple[AssociatedFile, ...], before: int) -> bytes:

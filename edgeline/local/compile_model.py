@@ -150,7 +150,10 @@ def _read(request: Request, scratch: Path, targets: Iterable[Target]) -> Work:
     work = Work(request.model, scratch, request.representative)
     folder, schema = request.model, schema_of(request.model)
     if request.scaling and (schema or request.model.endswith((".tflite", ".onnx"))):
-        raise UsageError("--scaling is for a SavedModel or a Keras file: leave it out.")
+        raise UsageError(
+            "--scaling is for a SavedModel or a Keras file: leave it out (an ONNX file gets it by "
+            "the parameter scaling of the pipeline pretrained)."
+        )
     if not schema:
         if Path(request.model).exists():
             _, kind = find_model(Path(request.model), request.model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from edgeline.formats.tflite_metadata import (
     AssociatedFile,
     FileKind,
     ModelMetadata,
+    PerChannel,
     TensorContent,
     TensorMetadata,
+    normalisations,
 )
 from edgeline.mobile.score_sigmoid import ScoreSigmoid
 from edgeline.mobile.tasks import CLASSIFIER, DETECTOR
@@ -51,22 +54,44 @@ def describe(
         name=bundle.name,
         version=str(bundle.version),
         description=_about(bundle),
-        inputs=tuple(_input(tensor, bundle) for tensor in tensors.inputs),
+        inputs=tuple(
+            _input(tensor, bundle, own)
+            for tensor, own in zip_longest(
+                tensors.inputs, normalisations(model)[: len(tensors.inputs)]
+            )
+        ),
         outputs=told,
         groups=groups,
     )
 
 
-def normalisation(tensor: Tensor) -> tuple[float, float]:
+def normalisation(tensor: Tensor) -> tuple[PerChannel, PerChannel]:
     """Mean and standard deviation of a picture's tensor: real value = (pixel - mean) / std.
 
     Whatever a model does with pixels before its network is inside it, so a tensor of floats takes
     them as they are; of integers that spread them over their range the scale says it.
     """
     if not pixels.over_range(tensor):
-        return 0.0, 1.0
+        return (0.0,), (1.0,)
     lowest = int(np.iinfo(tensor.dtype).min)
-    return float((tensor.zero_point or 0) - lowest), 1.0 / (tensor.scale or 1.0)
+    return (float((tensor.zero_point or 0) - lowest),), (1.0 / (tensor.scale or 1.0),)
+
+
+def unknown_pixels(bundle: Bundle, model: Model) -> bool:
+    """Whether nobody told which numbers an imported model wants of a picture.
+
+    A file of a trained network rarely says it; its own metadata do, and `scaling` at its import.
+    """
+    origin = bundle.provenance.get("origin")
+    if not isinstance(origin, Mapping) or origin.get("scaling"):
+        return False
+    own = normalisations(model)
+    pictures = [
+        (pixels.takes_images(each) and each.dtype == "float32") for each in ordered(model).inputs
+    ]
+    return any(
+        picture and own_ is None for picture, own_ in zip_longest(pictures, own[: len(pictures)])
+    )
 
 
 def _about(bundle: Bundle) -> str:
@@ -76,14 +101,16 @@ def _about(bundle: Bundle) -> str:
     return " ".join([*said, f"sha256 of its content: {content_digest(bundle)}."])
 
 
-def _input(tensor: Tensor, bundle: Bundle) -> TensorMetadata:
+def _input(
+    tensor: Tensor, bundle: Bundle, own: tuple[PerChannel, PerChannel] | None
+) -> TensorMetadata:
     if pixels.takes_images(tensor) and len(tensor.shape) == 4:
         height, width, channels = tensor.shape[1:]
         return TensorMetadata(
             tensor.name,
             f"A picture of {height} x {width}, {channels} channels, 0 is black.",
             TensorContent.RGB if channels == 3 else TensorContent.GREY,
-            normalisation=normalisation(tensor),
+            normalisation=(own if tensor.dtype == "float32" else None) or normalisation(tensor),
         )
     about = f"{tensor.dtype} {list(tensor.shape)}"
     if tensor.name in (bundle.not_proven_missing or ()):

@@ -21,7 +21,7 @@ from edgeline.extras import extra_of
 from edgeline.formats import tflite
 from edgeline.formats.tflite_metadata import with_metadata
 from edgeline.mobile import score_sigmoid, tasks
-from edgeline.mobile.description import LABELS, describe
+from edgeline.mobile.description import LABELS, describe, unknown_pixels
 from edgeline.mobile.score_sigmoid import ScoreSigmoid
 from edgeline.mobile.tasks import CLASSIFIER, INTERPRETER, TAKES, TASKS, WORDS
 from edgeline.mobile.tensors import ordered
@@ -143,6 +143,12 @@ def _made(
 
 def _notes(task: str, bundle: Bundle, model: tflite.Model) -> list[str]:
     notes = []
+    if unknown_pixels(bundle, model):
+        notes.append(
+            "The model was imported, and nobody said by which mean and deviation it wants pixels: "
+            "it gets them from 0 to 255, as verify gave them. If it was trained on others, import "
+            "it with scaling, or with metadata of its own."
+        )
     if task != INTERPRETER:
         tensor = ordered(model).inputs[0]
         if not bundle.labels:

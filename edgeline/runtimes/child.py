@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import multiprocessing
 import os
@@ -257,6 +258,7 @@ def _run(
     if ours is not None:
         ours.close()  # else the end of the parent would not be seen
     os.setsid()  # a group of its own
+    _thread.start_new_thread(_end_with, (os.getppid(),))  # not counted: it keeps no forks away
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)  # the converter, being C++, prints to the descriptors
     os.dup2(stream, 2)
@@ -276,6 +278,13 @@ def _run(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # TensorFlow's threads need no farewell
+
+
+def _end_with(parent: int) -> None:
+    """End this process and all that it started once its parent was killed, which says nothing."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _tensorflow_runs() -> bool:

@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edgeline.components.compile import forms, process
 from edgeline.components.compile.target import TFLITE, Compiled, Option, Source, Target
 from edgeline.errors import EdgelineError
@@ -78,12 +80,24 @@ def _compile(tell: forms.Tell, path: Path, folder: Path, weights: str) -> Compil
     found = forms.difference(reference, runtime, forms.sample(reference.signature))
     forms.require_equal(found, quantisation, "The MNN model")
     facts = {
+        "nan": "kept" if _keeps_nan(reference, runtime) else "lost",
         "weights": weights,
         "quantisation": quantisation.name,
         "max_difference": found.max,
         "mnn_version": _version(),
     }
     return Compiled(FILE, facts=facts, log=converted)
+
+
+def _keeps_nan(reference: forms.EdgeModel, runtime: forms.EdgeModel) -> bool:
+    """Whether rows of NaN, which stand for missing values, get NaN where the source gives it."""
+    rows = forms.sample(reference.signature)
+    gaps = {
+        name: np.full_like(array, np.nan) if array.dtype.kind == "f" else array
+        for name, array in rows.items()
+    }
+    wanted, given = reference(gaps), runtime(gaps)
+    return all(np.array_equal(np.isnan(wanted[name]), np.isnan(given[name])) for name in wanted)
 
 
 def _convert(path: Path, file: Path, flags: Sequence[str]) -> str:

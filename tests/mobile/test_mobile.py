@@ -22,6 +22,7 @@ from edgeline.components.compile import forms
 from edgeline.components.import_model.tflite_file import labels_inside
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.formats import flatbuffer, tflite
+from edgeline.formats.tflite_metadata import ModelMetadata, TensorMetadata, with_metadata
 from edgeline.mobile import score_sigmoid
 from edgeline.mobile.model_file import write
 from edgeline.mobile.tasks import CLASSIFIER, DETECTOR, INTERPRETER
@@ -100,6 +101,22 @@ def test_the_metadata_are_what_the_model_itself_says(tmp_path):
     assert (labels.string(0), labels.integer(2, "b")) == ("labels.txt", 2)
     assert files_of(file)["labels.txt"].splitlines() == list(NAMES)
     assert labels_inside(file) == NAMES  # so is it imported again
+
+
+def test_what_an_imported_file_says_of_its_pictures_stays_and_what_it_does_not_is_noted(tmp_path):
+    model = DATA / "cnn_float.tflite"
+    imported = {"provenance": {"origin": {"kind": "tflite"}}}
+    silent = write(bundles.bundle(tmp_path / "silent", model, **imported), tmp_path, INTERPRETER)
+    assert any("nobody said by which mean and deviation" in note for note in silent.notes)
+    told = TensorMetadata("image", "", normalisation=((127.5,), (127.5,)))
+    metadata = ModelMetadata("theirs", "1", "", (told,), ())
+    (tmp_path / "own.tflite").write_bytes(with_metadata(model.read_bytes(), metadata))
+    folder = bundles.bundle(tmp_path / "own", tmp_path / "own.tflite", **imported)
+    made = write(folder, tmp_path / "out", INTERPRETER)
+    [picture] = metadata_of(made.path).tables(3)[0].tables(2)
+    [unit] = picture.tables(4)
+    assert [unit.table(1).array(field, "<f4").tolist() for field in (0, 1)] == [[127.5], [127.5]]
+    assert not any("mean and deviation" in note for note in made.notes)
 
 
 def test_equal_bundles_give_equal_files_and_stay_as_they_are(tmp_path):

@@ -184,3 +184,23 @@ def test_it_ends_when_the_process_that_asks_is_killed(tmp_path):
     os.waitpid(asking, 0)
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+def at_work(_tell, writer):
+    os.write(writer, b"works")
+    signal.pause()
+
+
+def test_what_is_at_work_ends_too_when_the_process_that_asks_is_killed(tmp_path):
+    """As a compiler that listens to nobody."""
+    reader, writer = os.pipe()
+    asking = os.fork()
+    if not asking:
+        os.close(reader)
+        isolated.call(tmp_path, at_work, writer)
+    os.close(writer)
+    assert os.read(reader, 5) == b"works"  # its process holds the pipe until its end
+    os.kill(asking, signal.SIGKILL)
+    os.waitpid(asking, 0)
+    assert os.read(reader, 1) == b""
+    os.close(reader)

@@ -96,6 +96,10 @@ def test_what_it_makes_answers_as_its_source(digits, tmp_path, weights, quantisa
     gap = forms.difference(source, mnn, rows)
     assert gap.max < most
     assert mnn.signature == source.signature
+    gaps = {"image": np.full((1, 28, 28, 1), np.nan, np.float32)}
+    assert np.isnan(source(gaps)["prediction"]).all()
+    assert not np.isnan(mnn(gaps)["prediction"]).any()  # and so the README warns
+    assert made.metadata["facts"]["nan"] == "lost"
 
 
 def test_equal_models_give_equal_files(digits, tmp_path):

@@ -5,8 +5,8 @@ becomes of one that is imported as LiteRT.
 |--------------|---------------------------------------------------------------------------------|
 | right        | imported, and the LiteRT file's answers are those of the case                   |
 | refused      | not imported, with a sentence                                                   |
-| not approved | imported, but on the case's rows it differs from the ONNX file, as `verify` sees |
-| wrong        | imported, approved, and not the answers of the case                             |
+| not answered | imported, but onnxruntime or LiteRT fails on the case's rows, and so no answer   |
+| wrong        | imported, but not the answers of the case, or of the ONNX file, on its rows     |
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edgeline.components.import_model.wanted import Wanted
 from edgeline.errors import EdgelineError
 from edgeline.runtimes import child, interpreter, isolated, original
 
-RIGHT, REFUSED, NOT_APPROVED, WRONG = "right", "refused", "not approved", "wrong"
+RIGHT, REFUSED, NOT_ANSWERED, WRONG = "right", "refused", "not answered", "wrong"
 FOLDERS = ("simple", "light", "pytorch-operator", "pytorch-converted")
 CLOSE, SHARE = 1e-5, 1e-3  # as onnx's own runner, and a float's rounding beside the largest value
 
@@ -134,13 +134,13 @@ def outcome(case: OnnxCase, folder: Path) -> CaseOutcome:
         try:
             wanted = answers(rows)
         except EdgelineError as error:
-            return CaseOutcome(case.name, NOT_APPROVED, f"onnxruntime does not run it: {error}")
+            return CaseOutcome(case.name, NOT_ANSWERED, f"onnxruntime does not run it: {error}")
         try:
             given = edge(
                 original.as_converted(rows, edge.signature.inputs, origin["channels_last"])
             )
         except EdgelineError as error:
-            return CaseOutcome(case.name, NOT_APPROVED, str(error))
+            return CaseOutcome(case.name, NOT_ANSWERED, str(error))
     except EdgelineError as error:
         return CaseOutcome(case.name, REFUSED, str(error))
     finally:
@@ -151,7 +151,7 @@ def outcome(case: OnnxCase, folder: Path) -> CaseOutcome:
     ordered = [gives[each.name] for each in loaded.graph.output]
     apart = [name for name in ordered if not _alike(given[name], wanted[name], SHARE)]
     if apart:
-        return CaseOutcome(case.name, NOT_APPROVED, f"differs from the ONNX file in {apart[0]}")
+        return CaseOutcome(case.name, WRONG, f"differs from the ONNX file in {apart[0]}")
     for name, expected in zip(ordered, case.outputs, strict=True):
         if not _alike(given[name], np.asarray(expected), case.share):
             return CaseOutcome(case.name, WRONG, f"{name} is not what the case gives")

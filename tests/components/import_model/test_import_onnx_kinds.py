@@ -168,6 +168,74 @@ def test_what_has_no_way_is_refused_in_a_sentence(tmp_path, write, says):
     assert not (tmp_path / "out").exists()
 
 
+def _columns(nodes, kind="FLOAT", gives="FLOAT", width=3, weights=(), answers=None):
+    def write(path):
+        outputs = {"y": (gives, ["n", width] if answers is None else answers)}
+        return model_file(path, nodes, {"x": (kind, ["n", width])}, outputs, weights)
+
+    return write
+
+
+LOG_SOFTMAX = ("LogSoftmax", ["x"], ["y"], {"axis": 1})
+SEVEN = [("Equal", ["x", "c"], ["m"], {}), ("Cast", ["m"], ["y"], {"to": 1})]
+IMPUTED = [("Equal", ["x", "x"], ["m"], {}), ("Where", ["m", "x", "mean"], ["y"], {})]
+ONE_HOT = [("OneHot", ["x", "depth", "values"], ["y"], {"axis": -1})]
+FROM_MEAN = [
+    ("ReduceMean", ["x"], ["m"], {"axes": [0], "keepdims": 1}), ("Sub", ["x", "m"], ["y"], {})
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (_columns([LOG_SOFTMAX]), "differs by inf .* with floats from 0 to 255"),
+        (
+            _columns(SEVEN, "INT64", weights={"c": np.int64(7)}),
+            "with the number -?[0-9]{10,} .where inputs fit into 32 bits, let the file take int32",
+        ),
+        (_columns(IMPUTED, weights={"mean": np.float32([1, 2, 3])}), "with NaN"),
+        (
+            _columns(
+                ONE_HOT, "INT64", width=1, answers=["n", 1, 300],
+                weights={"depth": np.int64(300), "values": np.float32([0, 1])},
+            ),
+            "with the number -?30[01]",
+        ),
+        (_columns(FROM_MEAN), "^m.onnx answers a row by the rows beside it: 'prediction' of a row"),
+    ],
+)  # fmt: skip
+def test_what_is_right_for_small_numbers_alone_is_refused(tmp_path, write, says):
+    with pytest.raises(EdgelineError, match=says):
+        _imported(write(tmp_path / "m.onnx"), tmp_path)
+
+
+def test_a_clip_in_the_file_keeps_large_numbers_away(tmp_path):
+    nodes = [("Clip", ["x", "low", "high"], ["c"], {}), ("LogSoftmax", ["c"], ["y"], {"axis": 1})]
+    write = _columns(nodes, weights={"low": np.float32(-20), "high": np.float32(20)})
+    model = _imported(write(tmp_path / "m.onnx"), tmp_path)
+    rows = np.float32([[100, -100, 1000], [19, -19, 0]])
+    np.testing.assert_allclose(
+        _answers(model, x=rows)["prediction"], _original(model, x=rows)[0], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("to_litert", [True, False])
+def test_pixels_are_scaled_inside_the_model(tmp_path, to_litert):
+    kinds = {"x": ("FLOAT", ["n", 3, 4, 4])}
+    nodes = [("Flatten", ["x"], ["y"], {})]
+    file = model_file(tmp_path / "m.onnx", nodes, kinds, {"y": ("FLOAT", ["n", 48])})
+    page, wanted = tmp_path / "page.html", Wanted(to_litert=to_litert, scaling="-1..1")
+    found = import_model(str(file), str(tmp_path / "out"), str(page), wanted=wanted)
+    model = artifacts.read(tmp_path / "out", found["edgeline_schema"])
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4)).astype(np.float32)
+    (kept,) = _original(model, x=images)
+    np.testing.assert_allclose(kept, images.reshape(2, 48) / 127.5 - 1, atol=1e-6)
+    if to_litert:
+        given = np.ascontiguousarray(np.moveaxis(images, 1, -1))
+        np.testing.assert_allclose(_answers(model, x=given)["prediction"], kept, atol=1e-6)
+    assert "brought to -1..1 inside the model" in page.read_text()
+
+
 def test_what_the_converter_gets_wrong_is_refused(tmp_path, monkeypatch):
     """onnx2tf gives the file of another network."""
     relu = one_operator("Relu")(tmp_path / "relu.onnx")

@@ -213,13 +213,28 @@ def test_without_onnx2tf_a_sentence_says_how_to_get_it(tmp_path, monkeypatch):
         _imported(file, tmp_path)
 
 
-def test_the_command_on_the_path_names_the_python(tmp_path, monkeypatch, onnx2tf_python):
+@pytest.mark.parametrize(
+    "script",
+    ["#!{}\n", "#!/usr/bin/env found\n", '#!/bin/sh\n\'\'\'exec\' "{}" "$0" "$@"\n'],
+    ids=["python", "env", "sh"],
+)
+def test_the_command_on_the_path_names_the_python(tmp_path, monkeypatch, script):
     monkeypatch.delenv(onnx_converter.PYTHON)
+    python = tmp_path / "found"
+    python.symlink_to(sys.executable)
     command = tmp_path / "onnx2tf"
-    command.write_text(f"#!{onnx2tf_python}\n")
+    command.write_text(script.format(python))
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert onnx_converter.python() == onnx2tf_python
+    assert onnx_converter.python() == str(python)
+
+
+def test_a_python_is_named_from_the_folder_where_the_import_is_started(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(onnx_converter.PYTHON, "bin/python")
+    assert onnx_converter.python() == str(tmp_path / "bin/python")
 
 
 def test_to_litert_is_for_onnx_files(tmp_path):
