@@ -23,7 +23,8 @@ def report(
 ) -> Any:
     """Of a device that serves nothing."""
     rollouts: Any = SimpleNamespace(returned=dict, traffic={})
-    told = {"sentence": sentence, "pending": pending, "refused": refused or {}, "waits": {}}
+    told = {"outcome": "none", "sentence": sentence, "pending": pending, "waits": {}}
+    told["refused"] = refused or {}
     updates: Any = SimpleNamespace(status=lambda: told)
     verdicts: Any = SimpleNamespace(bad=lambda: bad)
     served = ServedModels(rollouts)
@@ -68,7 +69,7 @@ def test_decay_and_drift_are_told_where_somebody_looks_on_enough_rows() -> None:
 
     def told(drift: list[dict[str, Any]], decay: list[dict[str, Any]]) -> tuple[Any, Any]:
         bad = Record("m", 9, "bad", reason="the server ended 3 times")
-        made = report("none", "", {}, digest=bad)
+        made = report("", {}, digest=bad)
         made._watching = SimpleNamespace(reports=lambda: drift, decay_told=decay)
         [model] = asyncio.run(made.status())["models"]
         return model["drift"], model["decay"]

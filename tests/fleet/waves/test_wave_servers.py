@@ -11,7 +11,7 @@ from publishing import ROW, Web, bundle, model
 from running import Running, eventually
 
 from edgeline.artifacts.waves import position
-from edgeline.fleet.answers import FleetAnswer, ReportedVersion
+from edgeline.fleet.answers import FleetAnswer, ReportedVersion, ReportedWave
 from edgeline.fleet.watch_rules import WatchFile, WatchLimits, WatchRule
 from edgeline.fleet.watching import FleetWatch
 from edgeline.repository import actions
@@ -64,12 +64,14 @@ def test_a_bad_version_reaches_one_server_and_a_good_one_all(begin, publisher, t
     def updates(server: Running) -> dict:
         return server.ask("GET", "/updates")[1]
 
-    def answer(_: str) -> FleetAnswer:
+    def answer(*_: object) -> FleetAnswer:
         found = []
         for version in (2, 3):
-            bad = sum(version in {b["version"] for b in updates(each)["bad"]} for each in servers)
-            good = sum(score(each) == 3 * version + 1 for each in servers)
-            found.append(ReportedVersion("m", version, bad + good, good, bad))
+            bad = [version in {b["version"] for b in updates(each)["bad"]} for each in servers]
+            good = [score(each) == 3 * version + 1 for each in servers]
+            added = ReportedWave(1, int(good[0]), int(bad[0]), 0)
+            counts = (sum(bad) + sum(good), sum(good), sum(bad))
+            found.append(ReportedVersion("m", version, *counts, wave=added))
         return FleetAnswer(datetime.now(timezone.utc), found)
 
     rule = WatchRule("m", WatchLimits(failed=0.1, min_devices=1, soak=0))
