@@ -300,6 +300,7 @@ def test_cases_of_onnx_are_right_or_refused(tmp_path):
     assert len(right) >= 12, sorted(set(FEW) - right)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("write", "batch", "gives"),
     [
