@@ -6,9 +6,10 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def _end_warm_processes(folder: Path) -> None:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transfer is tried again at once."""
     monkeypatch.setattr("edgeline.stores.again.FIRST_PAUSE", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A server that a test starts in its own process leaves no handler to the tests after it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)
