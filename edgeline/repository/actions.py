@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from securesystemslib.signer import CryptoSigner
@@ -22,6 +23,7 @@ from edgeline.artifacts.bundle import MANIFEST, MODEL_SIGNATURE, Bundle, content
 from edgeline.artifacts.waves import WavePlan
 from edgeline.errors import EdgelineError, UsageError
 from edgeline.repository import keys, listing, model_signature, roles, rolling
+from edgeline.repository.editing import edit_targets
 from edgeline.repository.outcomes import Outcome, existing, outcome_of, publish
 from edgeline.repository.place import Place, open_place
 from edgeline.repository.roles import DAY, EXPIRY, PERIODS, ROLES
@@ -282,17 +284,12 @@ def withdraw(
     Raises:
         EdgelineError: there is no such version, it is withdrawn already, or none would remain.
     """
-    signers = keys.signers(signing)
-    place = existing(repository)
-    with place.lock():
-        state = roles.read(place)
-        newest = state.newest("targets")
-        targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        rolling.settle(targets, roles.now(state))
-        moved = listing.strike(targets, name, version)
-        roles.stage(state, "targets", targets)
-        roles.sign(state, signers)
-        return moved, publish(place, state, signers, "targets")
+
+    def strike(targets: Targets, now: datetime) -> Mapping[str, int]:
+        rolling.settle(targets, now)
+        return listing.strike(targets, name, version)
+
+    return edit_targets(repository, signing, strike)
 
 
 def prune(
@@ -310,17 +307,7 @@ def prune(
     Returns:
         The versions that were taken off, by name, and what it led to.
     """
-    signers = keys.signers(signing)
-    place = existing(repository)
-    with place.lock():
-        state = roles.read(place)
-        newest = state.newest("targets")
-        targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        taken = listing.thin(targets, keep)
-        if any(taken.values()):
-            roles.stage(state, "targets", targets)
-        roles.sign(state, signers)
-        return taken, publish(place, state, signers, "targets")
+    return edit_targets(repository, signing, lambda targets, _: listing.thin(targets, keep))
 
 
 def sign(repository: str, signing: Sequence[str]) -> tuple[list[str], Outcome]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-
-from tuf.api.metadata import Targets
 
 from edgeline.artifacts.waves import WavePlan
-from edgeline.repository import keys, listing, roles, rolling
-from edgeline.repository.outcomes import Outcome, existing, publish
+from edgeline.repository import listing, rolling
+from edgeline.repository.editing import edit_targets
+from edgeline.repository.outcomes import Outcome
 from edgeline.repository.rolling import Opening
 
 __all__ = ["usual_waves", "wave"]
@@ -35,17 +33,11 @@ def wave(
     Raises:
         UsageError, EdgelineError: as `rolling.open_waves`.
     """
-    signers = keys.signers(signing)
-    place = existing(repository)
-    with place.lock():
-        state = roles.read(place)
-        newest = state.newest("targets")
-        targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        plan = rolling.open_waves(targets, name, version, opening, roles.now(state))
-        if newest is None or targets != newest.signed:
-            roles.stage(state, "targets", targets)
-        roles.sign(state, signers)
-        return plan, publish(place, state, signers, "targets")
+    return edit_targets(
+        repository,
+        signing,
+        lambda targets, now: rolling.open_waves(targets, name, version, opening, now),
+    )
 
 
 def usual_waves(
@@ -61,14 +53,7 @@ def usual_waves(
         waves: see `wave_file.read`; None: from now on all devices take them at once.
         signing: references to keys.
     """
-    signers = keys.signers(signing)
-    place = existing(repository)
-    with place.lock():
-        state = roles.read(place)
-        newest = state.newest("targets")
-        targets: Targets = deepcopy(newest.signed) if newest else Targets()
-        listing.set_usual_waves(targets, name, waves)
-        if newest is None or targets != newest.signed:
-            roles.stage(state, "targets", targets)
-        roles.sign(state, signers)
-        return publish(place, state, signers, "targets")
+    _, outcome = edit_targets(
+        repository, signing, lambda targets, _: listing.set_usual_waves(targets, name, waves)
+    )
+    return outcome
