@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edgeline.cli import http_options
 from edgeline.cli.arguments import as_json, new_folder
 from edgeline.cli.told import Told, telling
 from edgeline.errors import harmless
@@ -61,20 +62,11 @@ def _of_fleet(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.FloatRange(0.1, 86400),
     help="Seconds between two looks into --drops.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8091, show_default=True, help="The port; 0 for a free one.")
-@click.option("--names", default="", help="Further names of this server, comma-separated.")
-@click.option(
-    "--tokens",
-    metavar="FILE",
-    help="A file of token digests and scopes (read, metadata, admin), as edgeline serve's; none: "
+@http_options.listening(
+    port=8091,
+    max_body=64 * _KIB,
+    tokens="A file of token digests and scopes (read, metadata, admin), as edgeline serve's; none: "
     "whoever reaches it may read, and this machine alone may change.",
-)
-@click.option("--certificate", metavar="FILE", help="A PEM file: all connections use TLS.")
-@click.option("--key", metavar="FILE", help="A PEM file with the certificate's private key.")
-@click.option("--client-ca", metavar="FILE", help="A PEM file of the CA of clients' certificates.")
-@click.option(
-    "--max-body", default=64 * _KIB, show_default=True, help="Maximum size of a request, in bytes."
 )
 @click.option(
     "--max-connections", default=1024, show_default=True, help="Maximum number of connections."
@@ -93,15 +85,7 @@ def _of_fleet(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.FloatRange(0, 1e6, min_open=True),
     help="Requests per second that one client may make; one that is refused counts ten times.",
 )
-@click.option(
-    "--log",
-    "form",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "json", "text"]),
-    help="The form of log lines.",
-)
-@click.option("--access-log", default=0, show_default=True, help="Log every n-th request; 0: none.")
+@http_options.logging()
 def serve(
     state: str,
     database: str | None,

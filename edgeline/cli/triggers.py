@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeline.cli import http_options
 from edgeline.cli.arguments import as_json, existing, new_folder
 from edgeline.cli.told import Told, telling
 
@@ -64,19 +65,11 @@ def triggers() -> None:
     help="The same, with the keys that edgeline fleet serve knows. EDGELINE_FLEET_TOKEN may hold a "
     "bearer token of the scope read for it.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8090, show_default=True, help="The port; 0 for a free one.")
-@click.option("--names", default="", help="Further names of this server, comma-separated.")
-@click.option(
-    "--tokens",
-    metavar="FILE",
-    help="A file of token digests and scopes, as edgeline serve's; none: events are signed alone.",
-)
-@click.option("--certificate", metavar="FILE", help="A PEM file: all connections use TLS.")
-@click.option("--key", metavar="FILE", help="A PEM file with the certificate's private key.")
-@click.option("--client-ca", metavar="FILE", help="A PEM file of the CA of clients' certificates.")
-@click.option(
-    "--max-body", default=_MIB, show_default=True, help="Maximum size of a request, in bytes."
+@http_options.listening(
+    port=8090,
+    max_body=_MIB,
+    tokens="A file of token digests and scopes, as edgeline serve's; none: events are signed "
+    "alone.",
 )
 @click.option(
     "--rate",
@@ -92,15 +85,7 @@ def triggers() -> None:
 @click.option("--mqtt-ca", metavar="FILE", help="A PEM file of the CA of the broker's certificate.")
 @click.option("--mqtt-certificate", metavar="FILE", help="A PEM file that the broker is shown.")
 @click.option("--mqtt-key", metavar="FILE", help="A PEM file with its private key.")
-@click.option(
-    "--log",
-    "form",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "json", "text"]),
-    help="The form of log lines.",
-)
-@click.option("--access-log", default=0, show_default=True, help="Log every n-th request; 0: none.")
+@http_options.logging()
 @as_json
 def serve(
     file: str,
